@@ -1,0 +1,67 @@
+"""gaggle: a load tester. Users are written in plain async Python and run at C speed on every core, on many machines."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as _version
+from typing import Any
+
+try:
+    from gaggle._core import Client, Cookies, Headers, Response
+except ModuleNotFoundError as error:
+    if error.name != "gaggle._core":
+        raise
+    raise ImportError("gaggle's compiled core is missing: run `make` in the checkout, or `pip install gaggle-loadtest`") from error
+
+from gaggle.errors import GaggleError, LoadTestError, RequestError
+from gaggle.user import (
+    Feed,
+    FeedEmpty,
+    User,
+    abort,
+    between,
+    constant,
+    feed,
+    on_request,
+    on_start,
+    on_stop,
+    pacing,
+    sequence,
+    task,
+    test_start,
+    test_stop,
+)
+
+__version__ = _version("gaggle-loadtest")
+
+__all__ = [
+    "Client",
+    "Cookies",
+    "Feed",
+    "FeedEmpty",
+    "GaggleError",
+    "Headers",
+    "LoadTestError",
+    "RequestError",
+    "Response",
+    "User",
+    "abort",
+    "between",
+    "constant",
+    "feed",
+    "on_request",
+    "on_start",
+    "on_stop",
+    "pacing",
+    "run",
+    "sequence",
+    "task",
+    "test_start",
+    "test_stop",
+]
+
+
+def run(*args: Any, **options: Any) -> Any:
+    """Run a load test from Python: see `gaggle.session.run`, which is imported only when it is asked for."""
+    from gaggle.session import run as run_now
+
+    return run_now(*args, **options)

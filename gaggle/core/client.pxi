@@ -1,0 +1,460 @@
+# What a load test calls: one user's requests, cookies, headers and connections.
+import json as client_json
+from base64 import b64encode as client_b64encode
+from urllib.parse import quote as client_quote, urlencode as client_urlencode
+
+from cpython.dict cimport PyDict_GetItem
+
+cdef frozenset CLIENT_OPTIONS = frozenset((
+    "name", "params", "headers", "json", "data", "files", "auth", "timeout", "follow_redirects", "allow_redirects",
+    "expect", "stream", "http_version",
+))
+cdef int CLIENT_MOST_PREPARED = 10_000          # a task: URLs made at random must not fill the memory
+
+
+cdef class Scope:
+    """What the requests of one task have in common: their name, if the task has one, and what is prepared for them."""
+    cdef readonly object name                   # str, or None: requests are named by their path
+    cdef dict gets                              # url -> Prepared, for a plain get()
+    cdef dict others                            # (method, url) -> Prepared
+
+    def __init__(self, name=None):
+        self.name, self.gets, self.others = name, {}, {}
+
+    cdef int keep(self, str method, object url, Prepared prepared) except -1:
+        if len(self.gets) + len(self.others) > CLIENT_MOST_PREPARED:
+            self.gets, self.others = {}, {}
+        if method == "GET":
+            self.gets[url] = prepared
+        else:
+            self.others[method, url] = prepared
+        return 0
+
+
+cdef class Site:
+    """What the users of one class start from."""
+    cdef Url base
+    cdef HeaderList headers
+    cdef int64_t timeout_ns
+
+    @staticmethod
+    cdef Site of(type cls, Settings settings):
+        cdef Site self = Site.__new__(Site)
+        host = settings.base or getattr(cls, "default_host", None)
+        self.base = Url.parse(host) if host else None
+        self.headers = HeaderList.of({"user-agent": ("User-Agent", settings.user_agent)}).with_fields(
+            getattr(cls, "default_headers", {}))
+        self.timeout_ns = client_nanoseconds(settings.timeout)
+        return self
+
+
+cdef class UserHeaders:
+    """The headers that one user sends with every request; a mapping, names in any case."""
+    cdef HeaderList list
+
+    cdef int put(self, str name, object value) except -1:
+        self.list = self.list.with_fields({name: value})
+        return 0
+
+    def __getitem__(self, name):
+        return self.list.fields[name.lower()][1]
+
+    def __setitem__(self, name, value):
+        self.put(name, value)
+
+    def __delitem__(self, name):
+        if name.lower() not in self.list.fields:
+            raise KeyError(name)
+        self.list = self.list.without((name.lower(),))
+
+    def __contains__(self, name):
+        return name.lower() in self.list.fields
+
+    def __iter__(self):
+        return iter([name for name, _ in self.list.fields.values()])
+
+    def __len__(self):
+        return len(self.list.fields)
+
+    def get(self, name, default=None):
+        return self.list.fields.get(name.lower(), (None, default))[1]
+
+    def pop(self, name, default=None):
+        value = self.get(name, default)
+        self.list = self.list.without((name.lower(),))
+        return value
+
+    def update(self, fields):
+        self.list = self.list.with_fields(dict(fields))
+
+    def keys(self):
+        return list(self)
+
+    def items(self):
+        return list(self.list.fields.values())
+
+    def __repr__(self):
+        return f"UserHeaders({dict(self.items())!r})"
+
+
+cdef class Client:
+    """An HTTP client of one user: its cookies, headers and connections are its own.
+
+    Every method returns at once, with the request on its way; awaiting what it returns gives the Response.
+    """
+    cdef Pump pump
+    cdef Site site
+    cdef Url base
+    cdef Scope scope_in_use
+    cdef Cookies jar
+    cdef UserHeaders own_headers
+    cdef CURLSH* share
+    cdef Request newest            # of the requests under way
+    cdef int active                # how many they are
+    cdef int queued                # of them, not on the wire yet
+    cdef int refusals              # connections refused since the last answer
+    cdef uint64_t luck             # state of the user's chances: 8 bytes, where random.Random has 2,500
+    cdef bint keeps_sessions       # the share keeps TLS sessions
+
+    def __cinit__(self, *args, **kwargs):
+        if pump_current is None:
+            raise RuntimeError("a user can be made only inside an engine: run the load test with `gaggle FILE`")
+        self.pump = pump_current
+        self.site = self.pump.site_of(type(self))
+        self.base = self.site.base
+        self.scope_in_use = self.pump.no_scope
+
+    def __dealloc__(self):
+        if self.share != NULL:
+            curl_share_cleanup(self.share)
+
+    def get(self, url, **options):
+        return self.open("GET", url, options)
+
+    def head(self, url, **options):
+        return self.open("HEAD", url, options)
+
+    def options(self, url, **options):
+        return self.open("OPTIONS", url, options)
+
+    def delete(self, url, **options):
+        return self.open("DELETE", url, options)
+
+    def post(self, url, data=None, json=None, **options):
+        return self.open_with_body("POST", url, data, json, options)
+
+    def put(self, url, data=None, json=None, **options):
+        return self.open_with_body("PUT", url, data, json, options)
+
+    def patch(self, url, data=None, json=None, **options):
+        return self.open_with_body("PATCH", url, data, json, options)
+
+    def request(self, method, url, **options):
+        return self.open(method.upper(), url, options)
+
+    @property
+    def client(self):
+        """The user itself: where Locust has `self.client.get`, it works here too."""
+        return self
+
+    @property
+    def cookies(self):
+        if self.jar is None:
+            self.jar = Cookies()
+        return self.jar
+
+    @property
+    def headers(self):
+        """Sent with every request of this user; starts as those of its class."""
+        if self.own_headers is None:
+            self.own_headers = UserHeaders.__new__(UserHeaders)
+            self.own_headers.list = self.site.headers
+        return self.own_headers
+
+    @property
+    def host(self):
+        """The URL that this user's paths are joined to; None when there is none."""
+        return None if self.base is None else self.base.text
+
+    @host.setter
+    def host(self, url):
+        self.base = Url.parse(url)
+
+    @property
+    def scope(self):
+        """What names the requests now: set by the engine around each task."""
+        return self.scope_in_use
+
+    @scope.setter
+    def scope(self, Scope scope):
+        self.scope_in_use = scope
+
+    @property
+    def in_flight(self):
+        """How many requests of this user are under way."""
+        return self.active
+
+    def pause(self, double seconds):
+        """Return an awaitable that ends after `seconds`, or at once when the engine stops waiting."""
+        return self.pump.wait_until(clock_ns() + client_nanoseconds(seconds))
+
+    def record(self, str kind, str name, double seconds, error=None):
+        """Count something that is not HTTP, like a request: `kind` stands where the method does."""
+        Tally(self.pump.arena, KIND_REQUEST, kind, name).record(seconds, error)
+
+    def chance(self):
+        """Return a number in [0, 1): this user's own luck, the same again with the same --seed."""
+        self.luck += 0x9E3779B97F4A7C15ULL
+        return <double>(client_mix(self.luck) >> 11) / 9007199254740992.0
+
+    def seed_luck(self, uint64_t seed, uint64_t number):
+        """Begin the user's own sequence of chances."""
+        self.luck = client_mix(seed ^ client_mix(number))
+
+    def cut_streams(self):
+        """Break off streams that were not read to their end."""
+        cdef Request request = self.newest, older
+        while request is not None:
+            older = request.older
+            if request.prepared.stream:
+                request.cut()
+            request = older
+
+    def forget(self):
+        """Become a new visitor: no cookies, no connections, no requests under way."""
+        while self.newest is not None:
+            self.newest.cut()
+        if self.jar is not None:
+            self.jar.clear()
+        if self.share != NULL:
+            curl_share_cleanup(self.share)
+            self.share = NULL
+            self.keeps_sessions = False
+
+    cdef Request open(self, str method, object url, dict options):
+        cdef Request request = Request.__new__(Request)
+        request.prepared = self.prepare(method, url, options) if options else self.recall(method, url)
+        request.client, request.pump = self, self.pump
+        request.begin()
+        return request
+
+    cdef Request open_with_body(self, str method, object url, object data, object json, dict options):
+        if data is not None:
+            options["data"] = data
+        if json is not None:
+            options["json"] = json
+        return self.open(method, url, options)
+
+    cdef Prepared recall(self, str method, object url):
+        """Return what was prepared when the same was asked for before."""
+        cdef Scope scope = self.scope_in_use
+        cdef PyObject* found = PyDict_GetItem(scope.gets, url) if method == "GET" else PyDict_GetItem(scope.others, (method, url))
+        cdef Prepared prepared
+        if found != NULL and (<Prepared>found).base is self.base:
+            return <Prepared>found
+        prepared = self.prepare(method, url, {})
+        scope.keep(method, url, prepared)
+        return prepared
+
+    cdef Prepared prepare(self, str method, object url, dict options):
+        """Work out all that can be known of a request. Raises TypeError and ValueError for what cannot be sent."""
+        cdef Prepared made = Prepared.__new__(Prepared)
+        cdef dict fields = {key: value for key, value in options.items() if key not in CLIENT_OPTIONS}
+        cdef str target = client_fill(method, url, fields)
+        cdef str secret
+        made.method, made.base = method, self.base
+        made.url = Url.parse(target) if self.base is None else self.base.join(target)
+        made.name = self.name_for(options.get("name"), url if fields else None, made.url)
+        if options.get("params"):
+            made.url = made.url.with_params(options["params"])
+        made.url_text = made.url.text.encode()
+        made.slot = self.pump.arena.slot(KIND_REQUEST, method, made.name)
+        made.follow = client_follows(options)
+        made.expect, made.stream = options.get("expect"), bool(options.get("stream", False))
+        made.http_version = self.pump.settings.version_for(options.get("http_version"), made.url.secure)
+        made.timeout_ns = self.site.timeout_ns if options.get("timeout") is None else client_nanoseconds(options["timeout"])
+        if made.timeout_ns <= 0:
+            raise ValueError(f"timeout must be above 0 seconds, got {options['timeout']!r}")
+        self.add_body(made, options)
+        self.add_headers(made, options)
+        return made
+
+    cdef str name_for(self, object name, object template, Url url):
+        """A request is named by its name=, its task, its template, its path (of another host: with that host)."""
+        if name is not None:
+            return str(name)
+        if self.scope_in_use.name is not None:
+            return self.scope_in_use.name
+        if template is not None:
+            return template
+        return url.path if self.base is not None and url.origin == self.base.origin else url.origin + url.path
+
+    cdef int add_body(self, Prepared made, dict options) except -1:
+        cdef str content_type
+        made.body, content_type, made.stream_source = client_body(options)
+        has_body = made.body is not None or made.stream_source is not None
+        if made.stream_source is not None:
+            made.verb = VERB_UPLOAD
+            made.headers = self.header_list().with_one("Transfer-Encoding", "chunked")
+        elif has_body or made.method == "POST":
+            made.verb, made.body = VERB_POST, made.body or b""
+        else:
+            made.verb = VERB_HEAD if made.method == "HEAD" else VERB_GET
+        if has_body or made.method == "POST":
+            made.headers = self.headers_of(made).with_one("Content-Type", content_type)
+        if made.method != ("GET", "HEAD", "POST", "POST")[made.verb]:
+            made.custom = made.method.encode("ascii")
+        return 0
+
+    cdef int add_headers(self, Prepared made, dict options) except -1:
+        cdef dict fields = dict(options.get("headers") or {})
+        auth = options.get("auth")
+        if auth is None and made.url.userinfo:
+            auth = tuple(made.url.userinfo.partition(":")[::2])
+        if auth is not None:
+            fields["Authorization"] = client_authorization(auth)
+        if fields:
+            made.headers = self.headers_of(made).with_fields(fields)
+        return 0
+
+    cdef HeaderList headers_of(self, Prepared made):
+        return self.header_list() if made.headers is None else made.headers
+
+    cdef inline HeaderList header_list(self):
+        return self.site.headers if self.own_headers is None else self.own_headers.list
+
+    cdef bytes cookie_for(self, Url url):
+        return None if self.jar is None else self.jar.header(url.host, url.path, url.secure)
+
+    cdef int keep_cookies(self, Response response) except -1:
+        cdef Url url = response.location
+        cdef Cookies jar = self.cookies
+        for line in response.headers.get_all("set-cookie"):
+            jar.store(line.encode("utf-8", "surrogateescape"), url.host, url.path, url.secure)
+        return 0
+
+    cdef CURLSH* share_for(self, Url url) except NULL:
+        """Return the user's own pool of connections, made when it is first needed."""
+        if self.share == NULL:
+            self.share = curl_share_init()
+            if self.share == NULL:
+                raise MemoryError
+            curl_share_setopt(self.share, CURLSHOPT_SHARE, <int>CURL_LOCK_DATA_CONNECT)
+        if url.secure and not self.keeps_sessions and self.pump.settings.tls_resume:
+            self.keeps_sessions = True
+            curl_share_setopt(self.share, CURLSHOPT_SHARE, <int>CURL_LOCK_DATA_SSL_SESSION)
+        return self.share
+
+    cdef int64_t back_off(self) noexcept:
+        """Return how long to wait after a connection was refused: a server that is not there must not be hammered."""
+        cdef int64_t pause_ns = REQUEST_BACKOFF_NS << min(self.refusals, 10)
+        self.refusals += 1
+        return min(pause_ns, REQUEST_BACKOFF_MOST_NS)
+
+    cdef void link(self, Request request) noexcept:
+        request.older = self.newest
+        if self.newest is not None:
+            self.newest.newer = request
+        self.newest = request
+        request.is_linked = True
+        self.active += 1
+
+    cdef int unlink(self, Request request) except -1:
+        if not request.is_linked:
+            return 0
+        request.is_linked = False
+        if request.newer is None:
+            self.newest = request.older
+        else:
+            request.newer.older = request.older
+        if request.older is not None:
+            request.older.newer = request.newer
+        request.older = request.newer = None
+        self.active -= 1
+        return self.send_queued() if self.active >= REQUEST_MOST_TO_A_HOST else 0
+
+    cdef int on_wire(self, Url url) noexcept:
+        """Return how many requests to the host of `url` have a transfer."""
+        cdef Request request = self.newest
+        cdef int count = 0
+        while request is not None:
+            if request.transfer is not None and request.url.origin == url.origin:
+                count += 1
+            request = request.older
+        return count
+
+    cdef int send_queued(self) except -1:
+        """Send what has waited longest for one of the six connections to its host."""
+        cdef Request request = self.newest, oldest = None
+        while request is not None:
+            if request.transfer is None and not request.is_ended and self.on_wire(request.url) < REQUEST_MOST_TO_A_HOST:
+                oldest = request
+            request = request.older
+        return 0 if oldest is None else oldest.send()
+
+
+cdef inline uint64_t client_mix(uint64_t bits) noexcept nogil:
+    """Scatter the bits: the finaliser of SplitMix64 (Steele, Lea, Flood 2014)."""
+    bits = (bits ^ (bits >> 30)) * <uint64_t>0xBF58476D1CE4E5B9ULL
+    bits = (bits ^ (bits >> 27)) * <uint64_t>0x94D049BB133111EBULL
+    return bits ^ (bits >> 31)
+
+
+cdef int64_t client_nanoseconds(object seconds) except? -1:
+    return <int64_t>(<double>seconds * 1e9)
+
+
+cdef bint client_follows(dict options) except -1:
+    """Locust's allow_redirects means the same as follow_redirects."""
+    follow = options.get("follow_redirects")
+    return bool(options.get("allow_redirects", True) if follow is None else follow)
+
+
+cdef str client_fill(str method, object url, dict fields):
+    """Return the URL with its {fields} filled in, percent-encoded."""
+    if not isinstance(url, str):
+        raise TypeError(f"{method.lower()}() takes a URL as str, got {type(url).__name__}")
+    unknown = [key for key in fields if "{" + key not in url]
+    if unknown:
+        raise TypeError(f"{method.lower()}() has no option {unknown[0]!r}, and {url!r} no field of that name")
+    return url.format_map({key: client_quote(str(value), safe="") for key, value in fields.items()}) if fields else url
+
+
+cdef tuple client_body(dict options):
+    """Return (bytes or None, content type or None, streamed source or None) of json=, data= and files=."""
+    data, content = options.get("data"), options.get("json")
+    if options.get("files") is not None:
+        body, content_type = client_multipart(data or {}, options["files"])
+        return body, content_type, None
+    if content is not None:
+        return client_json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(), "application/json", None
+    if data is None:
+        return None, None, None
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data), None, None
+    if isinstance(data, str):
+        return data.encode(), None, None
+    if isinstance(data, (dict, list, tuple)):
+        return client_urlencode(data, doseq=True).encode(), "application/x-www-form-urlencoded", None
+    if hasattr(data, "__aiter__") or hasattr(data, "__iter__") or hasattr(data, "read"):
+        return None, None, data
+    raise TypeError(f"data must be a dict, str, bytes, a file or an iterable of bytes, got {type(data).__name__}")
+
+
+cdef tuple client_multipart(object data, object files):
+    """Encode a form with files. A file is bytes, an open file, or (name, either of them[, content type])."""
+    from urllib3.filepost import encode_multipart_formdata
+    fields = list(data.items() if hasattr(data, "items") else data)
+    for field, entry in files.items() if hasattr(files, "items") else files:
+        name, content, *kind = entry if isinstance(entry, tuple) else (getattr(entry, "name", field), entry)
+        content = content.read() if hasattr(content, "read") else content
+        fields.append((field, (str(name).rpartition("/")[2], content, *kind)))
+    return encode_multipart_formdata(fields)
+
+
+cdef str client_authorization(object auth):
+    """("user", "password") is basic, a str is a bearer token."""
+    if isinstance(auth, str):
+        return f"Bearer {auth}"
+    user, password = auth
+    return "Basic " + client_b64encode(f"{user}:{password}".encode()).decode()

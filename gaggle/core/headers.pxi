@@ -1,0 +1,182 @@
+# The header fields of one response: a mapping that is only a view of the bytes that came (RFC 9110 section 5, RFC 9112 section 5).
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeLatin1, PyUnicode_DecodeUTF8
+from libc.string cimport memchr
+
+import collections.abc as headers_abc
+
+
+cdef struct HeaderField:
+    const char* name               # of ASCII in every sane response; other bytes are read as in a value
+    Py_ssize_t name_size
+    const char* value              # without the white space around it; may hold folds
+    Py_ssize_t value_size
+    bint folded                    # the value goes on over more than one line
+
+
+cdef inline bint headers_blank(char c) noexcept nogil:
+    return c == b" " or c == b"\t" or c == b"\r" or c == b"\n"
+
+
+cdef inline unsigned char headers_lower(unsigned char c) noexcept nogil:
+    return c + 32 if 65 <= c <= 90 else c
+
+
+cdef inline bint headers_same(const char* one, const char* other, Py_ssize_t size) noexcept nogil:
+    """Return whether two names of `size` bytes are equal but for the case of ASCII letters."""
+    cdef Py_ssize_t i
+    for i in range(size):
+        if headers_lower(one[i]) != headers_lower(other[i]):
+            return False
+    return True
+
+
+cdef inline const char* headers_line_end(const char* at, const char* end) noexcept nogil:
+    """Return where the line feed of the line at `at` is, or `end`."""
+    cdef const char* feed = <const char*>memchr(at, b"\n", end - at)
+    return end if feed == NULL else feed
+
+
+cdef const char* headers_next(const char* at, const char* end, HeaderField* field) noexcept nogil:
+    """Fill `field` with the field line at `at` and return where the next one starts; NULL after the last.
+
+    Lines without a colon or without a name are passed over: a response is judged by what is in it, not refused here.
+    """
+    cdef const char* stop
+    cdef const char* colon
+    while at < end:
+        stop = headers_line_end(at, end)
+        colon = <const char*>memchr(at, b":", stop - at)
+        field.folded = False
+        while stop + 1 < end and (stop[1] == b" " or stop[1] == b"\t"):    # obs-fold, RFC 9112 section 5.2
+            field.folded = True
+            stop = headers_line_end(stop + 1, end)
+        field.name, at = at, stop + 1
+        if colon != NULL and headers_split(field, colon, stop):
+            return at
+    return NULL
+
+
+cdef inline bint headers_split(HeaderField* field, const char* colon, const char* stop) noexcept nogil:
+    """Set the sizes of `field` from the places of its colon and its end; False when it has no name."""
+    cdef const char* name_end = colon
+    cdef const char* value = colon + 1
+    while name_end > field.name and headers_blank((name_end - 1)[0]):
+        name_end -= 1
+    while value < stop and headers_blank(value[0]):
+        value += 1
+    while stop > value and headers_blank((stop - 1)[0]):
+        stop -= 1
+    field.name_size = name_end - field.name
+    field.value, field.value_size = value, stop - value
+    return field.name_size > 0 and not headers_blank(field.name[0])
+
+
+cdef str headers_text(const char* data, Py_ssize_t size):
+    """Return the bytes as text: UTF-8 if they are that, else Latin-1, which always works (as httpx)."""
+    try:
+        return PyUnicode_DecodeUTF8(data, size, NULL)
+    except UnicodeDecodeError:
+        return PyUnicode_DecodeLatin1(data, size, NULL)
+
+
+cdef inline str headers_name(HeaderField* field):
+    return headers_text(field.name, field.name_size)
+
+
+cdef inline str headers_value(HeaderField* field):
+    cdef str text = headers_text(field.value, field.value_size)
+    return " ".join([line.strip(" \t\r") for line in text.split("\n")]) if field.folded else text
+
+
+@cython.final
+@cython.freelist(64)
+@cython.auto_pickle(False)
+cdef class Headers:
+    """A response's header fields: a read-only mapping from names in any case to text, in the order of arrival.
+
+    `raw` is what came: field lines that end with CRLF or LF, without the status line. Nothing is parsed before it is
+    asked for, and then the bytes are scanned: for one or two look-ups a response that is cheaper than a dict.
+    """
+    cdef readonly bytes raw
+
+    def __cinit__(self, bytes raw not None):
+        self.raw = raw
+
+    @staticmethod
+    cdef Headers of(bytes raw):
+        """Return the headers in `raw`. Per request."""
+        return Headers.__new__(Headers, raw)
+
+    cdef str find(self, name):
+        """Return the value of `name`, several fields joined by a comma (RFC 9110 section 5.3), or None. Per request."""
+        cdef HeaderField field
+        cdef Py_ssize_t size
+        cdef const char* wanted = PyUnicode_AsUTF8AndSize(name, &size)
+        cdef const char* at = PyBytes_AS_STRING(self.raw)
+        cdef const char* end = at + PyBytes_GET_SIZE(self.raw)
+        cdef str found = None
+        at = headers_next(at, end, &field)
+        while at != NULL:
+            if field.name_size == size and headers_same(field.name, wanted, size):
+                found = headers_value(&field) if found is None else found + ", " + headers_value(&field)
+            at = headers_next(at, end, &field)
+        return found
+
+    def multi_items(self):
+        """Return all (name, value) pairs in order, names as they came, repeated fields apart."""
+        cdef HeaderField field
+        cdef const char* at = PyBytes_AS_STRING(self.raw)
+        cdef const char* end = at + PyBytes_GET_SIZE(self.raw)
+        cdef list pairs = []
+        at = headers_next(at, end, &field)
+        while at != NULL:
+            pairs.append((headers_name(&field), headers_value(&field)))
+            at = headers_next(at, end, &field)
+        return pairs
+
+    def get_all(self, name):
+        """Return the values of all fields called `name`, in order: for Set-Cookie, which must not be joined."""
+        cdef str wanted = name.lower()
+        return [value for field, value in self.multi_items() if field.lower() == wanted]
+
+    def get(self, name, default=None):
+        cdef str found = self.find(name)
+        return default if found is None else found
+
+    def __getitem__(self, name):
+        cdef str found = self.find(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __contains__(self, name):
+        return isinstance(name, str) and self.find(name) is not None
+
+    def __iter__(self):
+        return iter(dict.fromkeys([name.lower() for name, _ in self.multi_items()]))
+
+    def __len__(self):
+        return len({name.lower() for name, _ in self.multi_items()})
+
+    def keys(self):
+        return headers_abc.KeysView(self)
+
+    def values(self):
+        return headers_abc.ValuesView(self)
+
+    def items(self):
+        return headers_abc.ItemsView(self)
+
+    def __eq__(self, other):
+        """Return whether a mapping has the same names, in any case, with the same values."""
+        if not isinstance(other, headers_abc.Mapping):
+            return NotImplemented
+        return dict(self.items()) == {str(name).lower(): value for name, value in other.items()}
+
+    def __repr__(self):
+        return f"Headers({self.multi_items()!r})"
+
+
+headers_abc.Mapping.register(Headers)

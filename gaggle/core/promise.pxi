@@ -1,0 +1,155 @@
+# What a user awaits: stands in for an asyncio.Future, and wakes its task straight from the pump.
+cdef extern from "Python.h":
+    int PyContext_Enter(object) except -1
+    int PyContext_Exit(object) except -1
+
+
+cdef class Pump
+cdef class Client
+cdef class Request
+cdef class Response
+cdef class Transfer
+
+
+cdef class Promise(Timer):
+    """A result that the pump will deliver.
+
+    Duck-types asyncio.Future (`_asyncio_future_blocking`, as asyncio.isfuture asks) and a coroutine (so that
+    `create_task(self.get("/"))` works). Callbacks run directly when the pump settles it, not in the loop's next turn.
+    """
+    cdef Pump pump
+    cdef object value
+    cdef object callback           # nearly always one: the wake-up of the waiting task
+    cdef object context
+    cdef list more                 # further (callback, context) pairs
+    cdef bint is_done
+    cdef bint is_cancelled
+    cdef public bint _asyncio_future_blocking
+
+    cdef int settle(self, object value) except -1:
+        """Deliver `value` and wake who waits. Only from the pump: never inside a callback of libcurl."""
+        self.value = value
+        self.is_done = True
+        return self.wake()
+
+    cdef int wake(self) except -1:
+        cdef object callback = self.callback
+        cdef object context = self.context
+        cdef list more
+        if callback is None:
+            return 0
+        self.callback = self.context = None
+        self.call(callback, context)
+        if self.more is not None:
+            more, self.more = self.more, None
+            for callback, context in more:
+                self.call(callback, context)
+        return 0
+
+    cdef int call(self, object callback, object context) except -1:
+        """Run `callback` in its context. SystemExit and KeyboardInterrupt end the loop, as in asyncio."""
+        PyContext_Enter(context)
+        try:
+            callback(self)
+        finally:
+            PyContext_Exit(context)
+        return 0
+
+    cdef int abort(self) except -1:
+        """Give up what was under way, because the promise is being cancelled."""
+        return 0
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if not self.is_done:
+            self._asyncio_future_blocking = True
+            return self
+        raise StopIteration(self.result())
+
+    def send(self, value):
+        return self.__next__()
+
+    def throw(self, kind, value=None, traceback=None):
+        self.cancel()
+        raise kind if value is None else value
+
+    def close(self):
+        self.cancel()
+
+    def get_loop(self):
+        return self.pump.loop
+
+    def done(self):
+        return self.is_done
+
+    def cancelled(self):
+        return self.is_cancelled
+
+    def result(self):
+        """Return what was delivered; raises CancelledError after a cancel, InvalidStateError before the end."""
+        if self.is_cancelled:
+            raise promise_cancelled()
+        if not self.is_done:
+            raise promise_invalid_state("the result is not there yet")
+        return self.value
+
+    def exception(self):
+        if self.is_cancelled:
+            raise promise_cancelled()
+        if not self.is_done:
+            raise promise_invalid_state("the result is not there yet")
+        return None
+
+    def add_done_callback(self, callback, *, context=None):
+        if context is None:
+            context = promise_copy_context()
+        if self.is_done:
+            self.pump.loop.call_soon(callback, self, context=context)
+        elif self.callback is None:
+            self.callback, self.context = callback, context
+        else:
+            if self.more is None:
+                self.more = []
+            self.more.append((callback, context))
+
+    def remove_done_callback(self, callback):
+        cdef list kept = [] if self.callback is None else [(self.callback, self.context)]
+        kept += self.more or []
+        count = len(kept)
+        kept = [pair for pair in kept if pair[0] != callback]
+        self.callback, self.context = kept[0] if kept else (None, None)
+        self.more = kept[1:] or None
+        return count - len(kept)
+
+    def cancel(self, msg=None):
+        """Abort what is under way. The waiting task gets its CancelledError in the loop's next turn."""
+        if self.is_done:
+            return False
+        self.is_done = self.is_cancelled = True
+        self.abort()
+        if self.callback is not None:
+            self.pump.loop.call_soon(self.wake_cancelled)
+        return True
+
+    def wake_cancelled(self):
+        self.wake()
+
+
+cdef class Wait(Promise):
+    """A pause, exact to some tens of microseconds. Ends early when the pump is told to stop waiting."""
+
+    cdef int fire(self) except -1:
+        return self.settle(None)
+
+    cdef int abort(self) except -1:
+        self.pump.timers.drop(self)
+        return 0
+
+
+from asyncio import CancelledError as promise_cancelled, InvalidStateError as promise_invalid_state
+from contextvars import copy_context as promise_copy_context

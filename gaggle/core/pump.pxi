@@ -1,0 +1,389 @@
+# The heart of an engine: a selector for asyncio that runs epoll, libcurl and the timers until asyncio has something to do.
+import selectors as pump_selectors
+
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EEXIST, EINTR, ENOENT, ENOSYS, errno
+from libc.stdint cimport uint8_t, uint32_t
+from libc.string cimport memset
+
+cdef extern from "sys/epoll.h" nogil:
+    ctypedef union epoll_data_t:
+        uint64_t u64
+    struct epoll_event:
+        uint32_t events
+        epoll_data_t data
+    int epoll_create1(int)
+    int epoll_ctl(int, int, int, epoll_event*)
+    int epoll_wait(int, epoll_event*, int, int)
+    enum: EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, EPOLL_CLOEXEC
+
+cdef extern from "sys/socket.h" nogil:
+    enum: MSG_PEEK, MSG_DONTWAIT, SHUT_RDWR
+    ssize_t recv(int, void*, size_t, int)
+    int shutdown(int, int)
+
+cdef extern from *:
+    """
+    #include <sys/epoll.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    #include <errno.h>
+    #ifndef SYS_epoll_pwait2
+    #define SYS_epoll_pwait2 441
+    #endif
+    /* glibc has it from 2.35 only; the kernel from 5.11. Without it, waiting is exact to a millisecond. */
+    static int pump_epoll_wait(int epoll, struct epoll_event *events, int most, long long wait_ns)
+    {
+        static int missing = 0;
+        struct { long long seconds, nanoseconds; } wait = { wait_ns / 1000000000, wait_ns % 1000000000 };
+        if (!missing) {
+            int count = (int)syscall(SYS_epoll_pwait2, epoll, events, most, &wait, NULL, 0);
+            if (count >= 0 || (errno != ENOSYS && errno != EPERM)) return count;
+            missing = 1;
+        }
+        return epoll_wait(epoll, events, most, (int)((wait_ns + 999999) / 1000000));
+    }
+    """
+    int pump_epoll_wait(int, epoll_event*, int, long long) nogil
+
+
+# What epoll knows of each descriptor that libcurl uses, by number. The kernel reuses numbers: every opening and closing
+# begins a new generation, which epoll hands back with an event, so that an event of the last life is told apart.
+cdef struct Socket:
+    uint32_t generation
+    uint32_t mask                  # as registered with epoll
+    uint8_t is_ours                # made in transfer_on_open: its closing is seen, so it may stay registered while idle
+    uint8_t is_registered
+    uint8_t is_wanted              # libcurl waits for it
+
+cdef Socket* sockets = NULL
+cdef int sockets_count = 0
+cdef uint64_t SOCKETS_ASYNCIO = 0xFFFFFFFFFFFFFFFF       # the event of asyncio's own selector
+
+
+cdef int sockets_reach(int descriptor) noexcept nogil:
+    """Make room for `descriptor`; returns 0 when there is no memory."""
+    global sockets, sockets_count
+    cdef int count = sockets_count if sockets_count else 1024
+    cdef Socket* grown
+    if descriptor < sockets_count:
+        return 1
+    while count <= descriptor:
+        count *= 2
+    grown = <Socket*>realloc(sockets, count * sizeof(Socket))
+    if grown == NULL:
+        return 0
+    memset(grown + sockets_count, 0, (count - sockets_count) * sizeof(Socket))
+    sockets, sockets_count = grown, count
+    return 1
+
+
+cdef void sockets_opened(int descriptor) noexcept nogil:
+    cdef Socket* entry
+    if sockets_reach(descriptor):
+        entry = &sockets[descriptor]
+        entry.generation += 1
+        entry.is_ours, entry.is_registered, entry.is_wanted, entry.mask = 1, 0, 0, 0
+
+
+cdef void sockets_closed(int descriptor) noexcept nogil:
+    """Closing takes the registration out of epoll: only our notes have to follow."""
+    cdef Socket* entry
+    if descriptor < sockets_count:
+        entry = &sockets[descriptor]
+        entry.generation += 1
+        entry.is_ours, entry.is_registered, entry.is_wanted, entry.mask = 0, 0, 0, 0
+
+
+cdef void sockets_register(int epoll, int descriptor, uint32_t mask) noexcept nogil:
+    cdef Socket* entry = &sockets[descriptor]
+    cdef epoll_event event
+    cdef int operation = EPOLL_CTL_MOD if entry.is_registered else EPOLL_CTL_ADD
+    event.events = mask
+    event.data.u64 = <uint64_t>entry.generation << 32 | <uint32_t>descriptor
+    if epoll_ctl(epoll, operation, descriptor, &event) and errno in (EEXIST, ENOENT):
+        epoll_ctl(epoll, EPOLL_CTL_ADD if errno == ENOENT else EPOLL_CTL_MOD, descriptor, &event)
+    entry.is_registered, entry.mask = 1, mask
+
+
+cdef void sockets_unregister(int epoll, int descriptor) noexcept nogil:
+    cdef epoll_event event
+    epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, &event)
+    sockets[descriptor].is_registered = 0
+    sockets[descriptor].generation += 1
+
+
+cdef int sockets_on_change(CURL* easy, int descriptor, int what, void* userdata, void* socket_data) noexcept nogil:
+    """CURLMOPT_SOCKETFUNCTION. Lazy: our own idle sockets stay registered, which saves four epoll_ctl a request."""
+    cdef int epoll = <int><long>userdata
+    cdef Socket* entry
+    cdef uint32_t mask
+    if not sockets_reach(descriptor):
+        return -1
+    entry = &sockets[descriptor]
+    if what == CURL_POLL_REMOVE:
+        entry.is_wanted = 0
+        if entry.is_registered and not entry.is_ours:
+            sockets_unregister(epoll, descriptor)
+        return 0
+    entry.is_wanted = 1
+    mask = (EPOLLIN if what & CURL_POLL_IN else 0) | (EPOLLOUT if what & CURL_POLL_OUT else 0)
+    if not entry.is_registered or entry.mask != mask:
+        sockets_register(epoll, descriptor, mask)
+    return 0
+
+
+cdef void sockets_idle_event(int epoll, int descriptor) noexcept nogil:
+    """Something came on a connection that nobody uses. If it is the end, answer it: no CLOSE_WAIT, no wake-ups."""
+    cdef char byte
+    sockets_unregister(epoll, descriptor)
+    if sockets[descriptor].is_ours and recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0:
+        shutdown(descriptor, SHUT_RDWR)
+
+
+cdef int pump_on_timer(CURLM* multi, long wait_ms, void* userdata) noexcept nogil:
+    """CURLMOPT_TIMERFUNCTION."""
+    cdef int64_t* due = <int64_t*>userdata
+    if wait_ms < 0:
+        due[0] = CLOCK_NEVER
+    elif wait_ms == 0:
+        due[0] = 0
+    else:
+        due[0] = clock_ns() + <int64_t>wait_ms * 1_000_000
+    return 0
+
+
+cdef enum:
+    PUMP_EVENTS = 256
+    PUMP_LONGEST_NS = 500_000_000  # so that the heartbeat goes on
+
+
+cdef Pump pump_current = None
+
+
+cdef class Pump:
+    """One engine's events. Give it to asyncio.SelectorEventLoop as its selector, then call `attach(loop)`."""
+    cdef readonly Arena arena
+    cdef readonly Settings settings
+    cdef readonly object loop
+    cdef readonly list hooks       # called with every Response
+    cdef readonly Scope no_scope   # for requests outside of a task
+    cdef readonly unsigned long turns
+    cdef public object on_error    # called with an exception that a hook raised
+    cdef object asyncio_selector
+    cdef object ready              # asyncio's queue of what can run
+    cdef object scheduled          # asyncio's heap of timers
+    cdef int epoll
+    cdef CURLM* multi
+    cdef int64_t multi_due_ns
+    cdef int64_t returned_ns       # when epoll last returned
+    cdef int64_t left_ns           # when select() last returned to asyncio
+    cdef Timers timers
+    cdef list idle                 # Transfers without a request
+    cdef list streams              # Requests whose body is taken in pieces
+    cdef dict sites
+    cdef bint no_more_waiting
+
+    def __init__(self, Arena arena, Settings settings):
+        global pump_current
+        self.arena, self.settings = arena, settings
+        self.timers, self.idle, self.streams, self.sites, self.hooks = Timers(), [], [], {}, []
+        self.no_scope = Scope()
+        self.asyncio_selector = pump_selectors.EpollSelector()
+        self.multi_due_ns = CLOCK_NEVER
+        self.returned_ns = self.left_ns = clock_ns()
+        self.open_epoll()
+        self.open_multi()
+        pump_current = self
+
+    cdef int open_epoll(self) except -1:
+        cdef epoll_event event
+        self.epoll = epoll_create1(EPOLL_CLOEXEC)
+        if self.epoll < 0:
+            raise OSError(errno, "epoll_create1")
+        event.events = EPOLLIN
+        event.data.u64 = SOCKETS_ASYNCIO
+        if epoll_ctl(self.epoll, EPOLL_CTL_ADD, self.asyncio_selector.fileno(), &event):
+            raise OSError(errno, "epoll_ctl")
+        return 0
+
+    cdef int open_multi(self) except -1:
+        self.multi = curl_multi_init()
+        if self.multi == NULL:
+            raise MemoryError
+        curl_multi_setopt(self.multi, CURLMOPT_SOCKETFUNCTION, <void*>sockets_on_change)
+        curl_multi_setopt(self.multi, CURLMOPT_SOCKETDATA, <void*><long>self.epoll)
+        curl_multi_setopt(self.multi, CURLMOPT_TIMERFUNCTION, <void*>pump_on_timer)
+        curl_multi_setopt(self.multi, CURLMOPT_TIMERDATA, <void*>&self.multi_due_ns)
+        curl_multi_setopt(self.multi, CURLMOPT_MAXCONNECTS, <long>32)      # counts a user's own pool
+        return 0
+
+    def attach(self, loop):
+        """Tell the pump whose selector it is. asyncio's queue and heap are looked at to see whether it has work."""
+        self.loop, self.ready, self.scheduled = loop, loop._ready, loop._scheduled
+
+    def wait_until_ns(self, int64_t due_ns):
+        """Return an awaitable that ends at `due_ns` of the monotonic clock."""
+        return self.wait_until(due_ns)
+
+    def stop_waiting(self):
+        """End every pause of a user now, and those that begin later at once."""
+        cdef Py_ssize_t place
+        self.no_more_waiting = True
+        cdef list waiting = []
+        for place in range(1, self.timers.count + 1):
+            if isinstance(<object>self.timers.heap[place], Wait):
+                waiting.append(<object>self.timers.heap[place])
+        for wait in waiting:
+            self.timers.set(<Wait>wait, 0)
+
+    cdef Wait wait_until(self, int64_t due_ns):
+        cdef Wait wait = Wait.__new__(Wait)
+        wait.pump = self
+        self.timers.set(wait, 0 if self.no_more_waiting else due_ns)
+        return wait
+
+    cdef Site site_of(self, type cls):
+        found = self.sites.get(cls)
+        if found is None:
+            found = self.sites[cls] = Site.of(cls, self.settings)
+        return found
+
+    cdef int show(self, Response response) except -1:
+        """Let the load test's hooks see a response. Their errors are the load test's, not the request's."""
+        for hook in self.hooks:
+            try:
+                hook(response)
+            except Exception as error:
+                if self.on_error is not None:
+                    self.on_error(hook, error)
+        return 0
+
+    # The selector, as asyncio knows it.
+
+    def register(self, fileobj, events, data=None):
+        return self.asyncio_selector.register(fileobj, events, data)
+
+    def unregister(self, fileobj):
+        return self.asyncio_selector.unregister(fileobj)
+
+    def modify(self, fileobj, events, data=None):
+        return self.asyncio_selector.modify(fileobj, events, data)
+
+    def get_map(self):
+        return self.asyncio_selector.get_map()
+
+    def get_key(self, fileobj):
+        return self.asyncio_selector.get_key(fileobj)
+
+    def close(self):
+        """Let go of asyncio's side. The rest goes with the process."""
+        global pump_current
+        if pump_current is self:
+            pump_current = None
+        self.asyncio_selector.close()
+
+    def select(self, timeout=None):
+        """Run the engine until asyncio has something to do or `timeout` seconds are over; return asyncio's events."""
+        cdef int64_t now = clock_ns()
+        cdef int64_t deadline = CLOCK_NEVER if timeout is None else now + client_nanoseconds(timeout)
+        cdef Py_ssize_t scheduled = len(self.scheduled)
+        cdef bint asyncio_event = False
+        header_lag(self.arena.header, (now - self.left_ns) // 1000)
+        while True:
+            self.timers.fire_due(now)
+            self.drive(CURL_SOCKET_TIMEOUT, 0, now)
+            asyncio_event = self.turn(0 if self.has_work(scheduled) else deadline)
+            now = self.returned_ns
+            if asyncio_event or now >= deadline or self.has_work(scheduled):
+                break
+        self.left_ns = clock_ns()
+        return self.asyncio_selector.select(0) if asyncio_event else []
+
+    cdef inline bint has_work(self, Py_ssize_t scheduled) except -1:
+        """Whether asyncio has to run: something is ready, or a timer was added since it last looked."""
+        return len(self.ready) > 0 or len(self.scheduled) != scheduled
+
+    cdef bint turn(self, int64_t deadline) except -1:
+        """Wait for events, handle them. Returns whether asyncio's selector has some."""
+        cdef epoll_event events[PUMP_EVENTS]
+        cdef bint asyncio_event = False
+        cdef int count, i
+        count = self.wait(events, deadline)
+        for i in range(count):
+            if events[i].data.u64 == SOCKETS_ASYNCIO:
+                asyncio_event = True
+            else:
+                self.handle(events[i].events, events[i].data.u64)
+        return asyncio_event
+
+    cdef int wait(self, epoll_event* events, int64_t deadline) except -1:
+        """epoll_wait, until the earliest of all that is due. The GIL is let go only where it would sleep."""
+        cdef Header* header = self.arena.header
+        cdef int64_t due = min(deadline, self.multi_due_ns, self.timers.earliest())
+        cdef int64_t wait_ns = 0
+        cdef int count
+        if due > self.returned_ns:
+            wait_ns = min(max(due - clock_ns(), 0), PUMP_LONGEST_NS)
+        if wait_ns:
+            header.turn_started_ns = 0
+            with nogil:
+                count = pump_epoll_wait(self.epoll, events, PUMP_EVENTS, wait_ns)
+        else:
+            count = pump_epoll_wait(self.epoll, events, PUMP_EVENTS, 0)
+        self.returned_ns = header.heartbeat_ns = header.turn_started_ns = clock_ns()
+        self.turns += 1
+        if count < 0 and errno != EINTR:
+            raise OSError(errno, "epoll_pwait2")
+        PyErr_CheckSignals()
+        return max(count, 0)
+
+    cdef int handle(self, uint32_t events, uint64_t data) except -1:
+        """One event of libcurl's: of a descriptor in use, of an idle one, or of one that has gone."""
+        cdef int descriptor = <int>(data & 0xFFFFFFFF)
+        cdef Socket* entry = &sockets[descriptor]
+        if entry.generation != <uint32_t>(data >> 32):
+            return 0
+        if not entry.is_wanted:
+            sockets_idle_event(self.epoll, descriptor)
+            return 0
+        return self.act(descriptor, (CURL_CSELECT_IN if events & EPOLLIN else 0)
+                        | (CURL_CSELECT_OUT if events & EPOLLOUT else 0)
+                        | (CURL_CSELECT_ERR if events & (EPOLLERR | EPOLLHUP) else 0))
+
+    cdef int act(self, int descriptor, int events) except -1:
+        """Let libcurl work, then hand out what is done, then send what the woken tasks asked for."""
+        cdef int running
+        curl_multi_socket_action(self.multi, descriptor, events, &running)
+        self.reap()
+        return self.drive(CURL_SOCKET_TIMEOUT, 0, 0)
+
+    cdef int drive(self, int descriptor, int events, int64_t now) except -1:
+        """Give libcurl its time-outs while they are due; a request that has just been added is one."""
+        cdef int running
+        while self.multi_due_ns <= now:
+            self.multi_due_ns = CLOCK_NEVER
+            curl_multi_socket_action(self.multi, descriptor, events, &running)
+            self.reap()
+        return 0
+
+    cdef int reap(self) except -1:
+        """Hand out what libcurl has finished. Tasks run here and may ask for more; that is for the caller to send."""
+        cdef CURLMsg* message
+        cdef int left, result
+        cdef void* found = NULL
+        cdef Request request
+        while True:
+            message = curl_multi_info_read(self.multi, &left)
+            if message == NULL:
+                break
+            if message.msg != CURLMSG_DONE:
+                continue
+            result = message.result
+            curl_easy_getinfo(message.easy_handle, CURLINFO_PRIVATE, &found)
+            request = (<Transfer>found).request
+            request.arrived(result)
+        if self.streams:
+            for request in list(self.streams):
+                request.advance()
+        return 0

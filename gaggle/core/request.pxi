@@ -1,0 +1,359 @@
+# One request of a user, from the call to its last byte, over as many hops as it takes.
+cdef enum:
+    REQUEST_MOST_TO_A_HOST = 6     # connections that a user opens to one host, as browsers do
+    REQUEST_MOST_HOPS = 10
+
+cdef int64_t REQUEST_BACKOFF_NS = 50_000_000            # after the first refused connection; doubles
+cdef int64_t REQUEST_BACKOFF_MOST_NS = 2_000_000_000
+
+# Why a request failed, by CURLcode (curl/curl.h). What is not here is named by libcurl.
+cdef dict REQUEST_ERRORS = {
+    1: "answer is not HTTP",
+    3: "malformed URL",
+    5: "proxy name not found",
+    6: "name not found",
+    7: "cannot connect",
+    8: "answer is not HTTP",
+    16: "HTTP/2 error",
+    18: "answer cut short",
+    26: "the source of the body failed",
+    28: "connect timeout",
+    35: "TLS handshake failed",
+    47: "too many redirects",
+    52: "closed without an answer",
+    55: "send failed",
+    56: "connection lost",
+    60: "certificate refused",
+    61: "bad content encoding",
+    65: "streamed body cannot be sent again",
+    77: "CA file cannot be read",
+    92: "HTTP/2 stream error",
+}
+cdef frozenset REQUEST_CONNECT_ERRORS = frozenset((5, 6, 7, 28, 35, 60, 77))
+cdef tuple REQUEST_BODY_FIELDS = ("content-type", "content-length", "content-encoding", "transfer-encoding")
+cdef tuple REQUEST_SECRET_FIELDS = ("authorization", "cookie", "proxy-authorization")
+
+
+cdef class Prepared:
+    """All that can be known of a request before it is made. Shared by every request that is the same."""
+    cdef str method
+    cdef str name
+    cdef Url url
+    cdef Url base                  # of the client it was made for
+    cdef bytes url_text
+    cdef bytes custom              # the method, where it is not libcurl's own for the verb
+    cdef bytes body
+    cdef HeaderList headers        # None: those of the user as they are at the time
+    cdef object stream_source
+    cdef object expect             # None, a status, or a container of statuses
+    cdef int slot
+    cdef int verb
+    cdef int http_version
+    cdef int64_t timeout_ns
+    cdef bint follow
+    cdef bint stream
+
+
+cdef class Request(Promise):
+    """One request under way; awaiting it gives its Response. A Promise, whose timer is its time-out."""
+    cdef Client client
+    cdef Prepared prepared
+    cdef Response response
+    cdef Transfer transfer
+    cdef Url url                   # of this hop
+    cdef bytes url_text
+    cdef HeaderList headers
+    cdef bytes body
+    cdef bytes custom
+    cdef Upload upload
+    cdef Piece reader              # who waits for the next piece of a stream
+    cdef list hops
+    cdef int verb
+    cdef int64_t started_ns
+    cdef int64_t first_byte_ns
+    cdef Request older             # the user's requests under way, newest first
+    cdef Request newer
+    cdef bint is_linked
+    cdef bint is_delayed           # counted; the answer is handed over when the timer fires
+    cdef bint is_ended             # the stream has had its last byte
+
+    cdef int begin(self) except -1:
+        """Count it, start its clock, and put it on the wire, unless six to that host are there already."""
+        cdef Prepared prepared = self.prepared
+        self.started_ns = clock_ns()
+        self.pump.arena.at(prepared.slot).counts[STARTED] += 1
+        self.url, self.url_text, self.verb = prepared.url, prepared.url_text, prepared.verb
+        self.body, self.custom = prepared.body, prepared.custom
+        self.headers = prepared.headers if prepared.headers is not None else self.client.header_list()
+        if prepared.stream_source is not None:
+            self.upload = Upload.of(prepared.stream_source)
+            self.upload.begin(self.pump.loop)
+        self.client.link(self)
+        self.pump.timers.set(self, self.started_ns + prepared.timeout_ns)
+        if self.client.active <= REQUEST_MOST_TO_A_HOST or self.client.on_wire(self.url) < REQUEST_MOST_TO_A_HOST:
+            self.send()
+        return 0
+
+    cdef int send(self) except -1:
+        cdef list idle = self.pump.idle
+        self.transfer = <Transfer>idle.pop() if idle else Transfer.make(self.pump)
+        if self.prepared.stream:
+            self.pump.streams.append(self)
+        self.transfer.start(self)
+        return 0
+
+    cdef int fire(self) except -1:
+        """The timer: the request has taken too long, or its late hand-over is due."""
+        if self.is_delayed:
+            return self.deliver()
+        return self.fail("timeout")
+
+    cdef int leave(self) except -1:
+        """Get off the wire, if it is on it."""
+        cdef Transfer transfer = self.transfer
+        if transfer is not None:
+            self.transfer = None
+            transfer.stop()
+            transfer.release()
+        return 0
+
+    cdef int arrived(self, int code) except -1:
+        """libcurl is done with this hop. Runs after socket_action, never inside it."""
+        cdef Transfer transfer = self.transfer
+        cdef Response response = self.response
+        cdef str reason = self.explain(transfer, code) if code else None
+        self.count_hop(transfer)
+        if response is None and not code:
+            response = self.take_response(transfer)
+        if response is not None and self.prepared.stream:
+            response.content_bytes = transfer.inbound.data[transfer.inbound.head_length:transfer.inbound.length]
+        self.leave()
+        if code:
+            return self.fail(reason, code in REQUEST_CONNECT_ERRORS)
+        self.client.refusals = 0
+        if self.prepared.follow and not self.is_done and self.redirected(response):
+            return 0
+        return self.succeed(response)
+
+    cdef Response take_response(self, Transfer transfer):
+        """Make the Response of this hop and keep its cookies."""
+        cdef unsigned int flags = transfer.inbound.flags
+        cdef Response response = Response.of(self, transfer)
+        self.first_byte_ns = transfer.inbound.first_byte_ns
+        response.status = <int>transfer.number(CURLINFO_RESPONSE_CODE) if transfer.inbound.status_length else 0
+        if flags & INBOUND_SET_COOKIE:
+            self.client.keep_cookies(response)
+        return response
+
+    cdef void count_hop(self, Transfer transfer) noexcept:
+        cdef uint64_t* counts = self.pump.arena.at(self.prepared.slot).counts
+        counts[BYTES_OUT] += transfer.number(CURLINFO_REQUEST_SIZE) + transfer.size(CURLINFO_SIZE_UPLOAD_T)
+        counts[BYTES_IN] += transfer.number(CURLINFO_HEADER_SIZE) + transfer.size(CURLINFO_SIZE_DOWNLOAD_T)
+        if transfer.inbound.sends > 1:
+            counts[RESENT] += transfer.inbound.sends - 1
+
+    cdef str explain(self, Transfer transfer, int code):
+        """Name a CURLcode. libcurl's own words are added where they say more and do not vary from request to request."""
+        cdef int number = <int>transfer.number(CURLINFO_OS_ERRNO)
+        cdef str detail = ""
+        if code == 7 and number:
+            detail = request_strerror(number).lower()
+        elif code in (35, 60):
+            detail = (<bytes>transfer.error).decode("utf-8", "replace").strip()
+        elif code == 26 and self.upload is not None and self.upload.failure is not None:
+            detail = repr(self.upload.failure)
+        named = REQUEST_ERRORS.get(code) or curl_easy_strerror(code).decode().lower()
+        return f"{named}: {detail}" if detail else named
+
+    cdef bint redirected(self, Response response) except -1:
+        """Go to where the response points, if it does. Rules of the fetch standard for 301, 302, 303, 307 and 308."""
+        cdef int status = response.status
+        if status not in (301, 302, 303, 307, 308) or "location" not in response.headers:
+            return False
+        if self.hops is not None and len(self.hops) >= REQUEST_MOST_HOPS:
+            self.fail(REQUEST_ERRORS[47])
+            return True
+        if self.upload is not None and status in (307, 308):
+            self.fail(REQUEST_ERRORS[65])
+            return True
+        try:
+            target = self.url.join(response.headers["location"])
+        except ValueError as error:
+            self.fail(f"bad redirect: {error}")
+            return True
+        self.hop(response, target)
+        return True
+
+    cdef int hop(self, Response response, Url target) except -1:
+        cdef int status = response.status
+        self.hops = [response] if self.hops is None else self.hops + [response]
+        self.pump.arena.at(self.prepared.slot).counts[HOPS] += 1
+        if status == 303 and self.verb != VERB_HEAD or status in (301, 302) and self.prepared.method == "POST":
+            if self.upload is not None:
+                self.upload.end()
+            self.verb, self.custom, self.body, self.upload = VERB_GET, None, None, None
+            self.headers = self.headers.without(REQUEST_BODY_FIELDS)
+        if target.origin != self.url.origin:
+            self.headers = self.headers.without(REQUEST_SECRET_FIELDS)
+        self.url, self.url_text, self.response = target, target.text.encode(), None
+        return self.send()
+
+    cdef int succeed(self, Response response) except -1:
+        """A complete answer has come: count it, whether it is a failure or not."""
+        cdef Slot* slot = self.pump.arena.at(self.prepared.slot)
+        self.close_books(response, slot)
+        slot.counts[ANSWERED] += 1
+        slot_status(slot, response.status)
+        self.judge(response)
+        return self.finish(response)
+
+    cdef int judge(self, Response response) except -1:
+        """Count an unexpected status as a failure."""
+        cdef object expect = self.prepared.expect
+        if response.is_judged:
+            return 0
+        response.is_judged = True
+        if expect is None:
+            expected = response.status < 400
+        else:
+            expected = response.status == expect if isinstance(expect, int) else response.status in expect
+        if not expected:
+            response.fail(f"{response.status} {response.reason}".strip())
+        return 0
+
+    cdef int fail(self, str reason, bint refused=False) except -1:
+        """No complete answer came, and none will."""
+        cdef Response response = self.response
+        cdef Slot* slot = self.pump.arena.at(self.prepared.slot)
+        cdef int64_t pause_ns = 0
+        if self.transfer is not None:
+            self.count_hop(self.transfer)
+        self.leave()
+        if response is None:
+            response = Response.of(self, None)
+        response.error = reason
+        self.close_books(response, slot)
+        slot.counts[BROKEN] += 1
+        response.fail(reason)
+        if refused:
+            pause_ns = self.client.back_off()
+        return self.finish(response, pause_ns)
+
+    cdef void close_books(self, Response response, Slot* slot) noexcept:
+        """Take the time. It is the generator's own: from the call to now, with all that lay between."""
+        cdef int64_t now = clock_ns()
+        cdef Header* header = self.pump.arena.header
+        response.hops = self.hops
+        response.elapsed_ns = now - self.started_ns
+        slot_time(slot, header, (response.elapsed_ns + 500) // 1000)
+        if self.first_byte_ns > self.started_ns:
+            response.first_byte_ns = self.first_byte_ns - self.started_ns
+            slot_first_byte(slot, (response.first_byte_ns + 500) // 1000)
+        header_lag(header, (now - self.pump.returned_ns) // 1000)
+        header.turn_started_ns = now
+
+    cdef int finish(self, Response response, int64_t pause_ns=0) except -1:
+        """Hand the response over, now or after a pause."""
+        self.pump.timers.drop(self)
+        self.end()
+        self.response = response
+        self.pump.show(response)
+        if pause_ns:
+            self.is_delayed = True
+            self.pump.timers.set(self, clock_ns() + pause_ns)
+            return 0
+        return self.deliver()
+
+    cdef int deliver(self) except -1:
+        cdef Response response = self.response
+        cdef Piece reader = self.reader
+        self.response = self.reader = response.request = None
+        if not self.is_done:
+            return self.settle(response)
+        if reader is not None:
+            piece, response.content_bytes = response.content_bytes, None
+            reader.settle(piece)
+        return 0
+
+    cdef int end(self) except -1:
+        """Leave the lists; let the next one in the queue go."""
+        if self.upload is not None:
+            self.upload.end()
+        if self.prepared.stream and self in self.pump.streams:
+            self.pump.streams.remove(self)
+        self.is_ended = True
+        self.client.unlink(self)
+        return 0
+
+    cdef int abort(self) except -1:
+        """The awaiting task was cancelled: neither success nor failure."""
+        if self.is_delayed:
+            self.pump.timers.drop(self)
+            return 0
+        return self.cut()
+
+    cdef int cut(self) except -1:
+        """Break off what is under way and count it as unfinished. Nothing happens to what has ended."""
+        cdef Piece reader = self.reader
+        if self.is_ended:
+            return 0
+        self.pump.timers.drop(self)
+        if self.transfer is not None:
+            self.count_hop(self.transfer)
+        self.leave()
+        self.pump.arena.at(self.prepared.slot).counts[UNFINISHED] += 1
+        self.end()
+        if self.response is not None:
+            self.response.request = self.response = None
+        if reader is not None:
+            self.reader = None
+            reader.settle(None)
+        return 0
+
+    # A stream: the Response is handed over with the head; pieces follow as they are asked for.
+
+    cdef int advance(self) except -1:
+        """See whether the stream has something for its reader. Per turn, only while there are streams."""
+        cdef Piece reader = self.reader
+        if self.transfer is None or not self.transfer.inbound.flags & INBOUND_BODY:
+            return 0
+        if self.response is None:
+            return self.begin_stream()
+        if reader is not None and self.transfer.inbound.length > self.transfer.inbound.head_length:
+            self.reader = None
+            return reader.settle(self.take_piece())
+        return 0
+
+    cdef int begin_stream(self) except -1:
+        """Hand the Response over, unless it is a redirect that will be followed."""
+        cdef Response response
+        if self.prepared.follow and self.transfer.inbound.flags & INBOUND_LOCATION:
+            return 0
+        response = self.take_response(self.transfer)
+        self.response, response.request, response.hops = response, self, self.hops
+        response.first_byte_ns = self.first_byte_ns - self.started_ns
+        self.judge(response)
+        return self.settle(response)
+
+    cdef bint give(self, Piece piece) except -1:
+        """Deliver the next piece into `piece`, now or when it comes. Returns False when nothing more will come."""
+        if self.transfer is None:
+            return False
+        if self.transfer.inbound.length > self.transfer.inbound.head_length:
+            piece.value, piece.is_done = self.take_piece(), True
+        else:
+            self.reader = piece
+        return True
+
+    cdef bytes take_piece(self):
+        """Take what has come, and let the brake go."""
+        cdef Inbound* inbound = &self.transfer.inbound
+        cdef bytes piece = inbound.data[inbound.head_length:inbound.length]
+        inbound.length = inbound.head_length
+        if inbound.flags & INBOUND_PAUSED:
+            inbound.flags &= ~<unsigned int>INBOUND_PAUSED
+            curl_easy_pause(self.transfer.easy, CURLPAUSE_CONT)
+        return piece
+
+
+from os import strerror as request_strerror

@@ -1,0 +1,212 @@
+# What came back: bytes first, Python objects when somebody asks for them.
+import json as response_json
+import re as response_re
+
+from gaggle.errors import RequestError
+
+cdef object response_charset = response_re.compile(r"charset=[\"']?([\w.:-]+)", response_re.I)
+
+
+cdef class Response:
+    """The answer to a request, or the reason why there is none.
+
+    `status` is 0 and `error` says why when no complete answer came. Nothing here raises because of a bad status:
+    `raise_for_status()` does. `elapsed` and `first_byte` are seconds from the call, redirects included.
+    """
+    cdef char* data
+    cdef size_t length
+    cdef size_t status_length
+    cdef size_t head_length
+    cdef readonly int status
+    cdef readonly object error     # str, or None
+    cdef Prepared prepared
+    cdef Pump pump
+    cdef Request request           # only while the body is still coming in
+    cdef Url location              # where the answer came from
+    cdef list hops
+    cdef int64_t elapsed_ns
+    cdef int64_t first_byte_ns
+    cdef readonly object fault     # why it counts as a failure; None for a success
+    cdef bint is_judged            # success or failure has been decided
+    cdef Headers fields
+    cdef bytes content_bytes       # the body, once asked for; of a stream, what came after its last piece was taken
+    cdef readonly uint64_t dropped # bytes of the body that were not kept (--max-body)
+
+    def __dealloc__(self):
+        free(self.data)
+
+    @staticmethod
+    cdef Response of(Request request, Transfer transfer):
+        """Make one of what a transfer has received; the bytes change hands, a stream's head is copied."""
+        cdef Response self = Response.__new__(Response)
+        cdef Inbound* inbound
+        self.pump, self.prepared, self.location = request.pump, request.prepared, request.url
+        if transfer is None:
+            return self
+        inbound = &transfer.inbound
+        self.status_length, self.head_length, self.dropped = inbound.status_length, inbound.head_length, inbound.dropped
+        if request.prepared.stream:
+            self.data = <char*>realloc(NULL, inbound.head_length + 1)
+            memcpy(self.data, inbound.data, inbound.head_length)
+            self.length = inbound.head_length
+        else:
+            self.data, self.length = inbound.data, inbound.length
+            inbound.data = NULL
+            inbound.capacity = 0
+        return self
+
+    @property
+    def status_code(self):
+        return self.status
+
+    @property
+    def reason(self):
+        """The words after the status, "" when the server sent none."""
+        cdef bytes line = self.data[:self.status_length] if self.status_length else b""
+        return line.decode("latin-1").strip().partition(" ")[2].partition(" ")[2]
+
+    @property
+    def http_version(self):
+        """"1.0", "1.1", "2"; "" without an answer."""
+        cdef bytes line = self.data[:self.status_length] if self.status_length else b""
+        return line.decode("latin-1").partition(" ")[0].partition("/")[2].strip()
+
+    @property
+    def headers(self):
+        if self.fields is None:
+            self.fields = Headers.of(self.data[self.status_length:self.head_length] if self.head_length else b"")
+        return self.fields
+
+    @property
+    def body(self):
+        """The decoded body as bytes, up to --max-body of it."""
+        if self.content_bytes is None:
+            if self.prepared.stream:
+                raise RuntimeError("the body of a stream is read with `async for piece in response` or `await response.read()`")
+            self.content_bytes = self.data[self.head_length:self.length] if self.length > self.head_length else b""
+        return self.content_bytes
+
+    @property
+    def content(self):
+        return self.body
+
+    @property
+    def text(self):
+        """The body as str, by the charset of its Content-Type, else UTF-8; what does not decode becomes U+FFFD."""
+        found = response_charset.search(self.headers.get("content-type", ""))
+        try:
+            return self.body.decode(found[1] if found else "utf-8", "replace")
+        except LookupError:
+            return self.body.decode("utf-8", "replace")
+
+    def json(self, **options):
+        """Return the body parsed as JSON. Raises ValueError when it is not."""
+        return response_json.loads(self.body, **options)
+
+    @property
+    def url(self):
+        """Where the answer came from, after redirects."""
+        return self.location.text
+
+    @property
+    def method(self):
+        return self.prepared.method
+
+    @property
+    def name(self):
+        """The name under which the request is counted."""
+        return self.prepared.name
+
+    @property
+    def history(self):
+        """The redirects that led here, first one first, each a Response."""
+        return [] if self.hops is None else list(self.hops)
+
+    @property
+    def elapsed(self):
+        return self.elapsed_ns / 1e9
+
+    @property
+    def first_byte(self):
+        """Seconds to the first byte of the answer; 0.0 when none came."""
+        return self.first_byte_ns / 1e9
+
+    @property
+    def ok(self):
+        """Whether the request counts as a success."""
+        return self.fault is None
+
+    def raise_for_status(self):
+        """Return the response; raise RequestError when it counts as a failure."""
+        if self.fault is not None:
+            raise RequestError(f"{self.prepared.method} {self.url}: {self.fault}", self)
+        return self
+
+    cpdef fail(self, reason="failed"):
+        """Count the request as a failure, for this reason, whatever it was counted as before."""
+        cdef Arena arena = self.pump.arena
+        if self.fault is None:
+            arena.at(self.prepared.slot).counts[FAILED] += 1
+        else:
+            arena.forgive(self.prepared.slot, self.fault)
+        self.fault, self.is_judged = str(reason), True
+        arena.error(self.prepared.slot, self.fault)
+
+    def failure(self, reason="failed"):
+        """As `fail`: the name that Locust gave it."""
+        self.fail(reason)
+
+    def succeed(self):
+        """Count the request as a success, whatever it was counted as before."""
+        cdef Arena arena = self.pump.arena
+        self.is_judged = True
+        if self.fault is not None:
+            arena.at(self.prepared.slot).counts[FORGIVEN] += 1
+            arena.forgive(self.prepared.slot, self.fault)
+            self.fault = None
+
+    def success(self):
+        """As `succeed`: the name that Locust gave it."""
+        self.succeed()
+
+    def __aiter__(self):
+        return self
+
+    def __anext__(self):
+        """The next piece of a streamed body."""
+        cdef Piece piece = Piece.__new__(Piece)
+        piece.pump = self.pump
+        if self.request is not None and self.request.give(piece):
+            return piece
+        piece.value, self.content_bytes, piece.is_done = self.content_bytes, None, True
+        return piece
+
+    async def read(self):
+        """Return all of a streamed body, or what is left of it."""
+        if self.prepared.stream:
+            return b"".join([piece async for piece in self])
+        return self.body
+
+    async def aclose(self):
+        """Stop a stream before its end: the connection is closed, the request counts as unfinished."""
+        if self.request is not None:
+            self.request.cut()
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *error):
+        await self.aclose()
+
+    def __repr__(self):
+        return f"<Response {self.prepared.method} {self.url} {self.status or self.error}>"
+
+
+cdef class Piece(Promise):
+    """The next bytes of a streamed body. No bytes are its end, which the reader sees as StopAsyncIteration."""
+
+    def result(self):
+        piece = Promise.result(self)
+        if not piece:
+            raise StopAsyncIteration
+        return piece

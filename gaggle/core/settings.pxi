@@ -1,0 +1,67 @@
+# The policy of a run: what every request of an engine has in common.
+
+
+cdef class Settings:
+    """Set once, before the first request. `base` is the URL that paths are joined to; times are in seconds.
+
+    `cacert` is the path of the CA file; `proxy` is a URL, "env" for the environment's, "" for none;
+    `http_version` is "1.1" or "2"; `max_body` is in bytes; `max_connection_age` 0 means without limit.
+    """
+    cdef readonly object base      # str, or None when the user classes have hosts of their own
+    cdef readonly double timeout
+    cdef readonly double connect_timeout
+    cdef readonly size_t max_body
+    cdef readonly str cacert
+    cdef readonly bint verify
+    cdef readonly str proxy
+    cdef readonly bint keepalive
+    cdef readonly double max_connection_age
+    cdef readonly bint tls_resume
+    cdef readonly str http_version
+    cdef readonly str user_agent
+
+    def __init__(self, *, base=None, timeout=60.0, connect_timeout=10.0, max_body=16 << 20, cacert="", verify=True,
+                 proxy="", keepalive=True, max_connection_age=0.0, tls_resume=True, http_version="1.1",
+                 user_agent="gaggle"):
+        self.base, self.timeout, self.connect_timeout = base, timeout, connect_timeout
+        self.max_body, self.cacert, self.verify, self.proxy = max_body, cacert, verify, proxy
+        self.keepalive, self.max_connection_age, self.tls_resume = keepalive, max_connection_age, tls_resume
+        self.http_version, self.user_agent = http_version, user_agent
+
+    cdef list numbers(self):
+        """Return (option, value) for the options of libcurl that are numbers."""
+        return [
+            (CURLOPT_NOSIGNAL, 1),
+            (CURLOPT_FOLLOWLOCATION, 0),                    # redirects are ours: cookies and counts go with them
+            (CURLOPT_PATH_AS_IS, 1),                        # so are dot segments
+            (CURLOPT_BUFFERSIZE, 16_384),
+            (CURLOPT_TCP_NODELAY, 1),
+            (CURLOPT_PIPEWAIT, 1),
+            (CURLOPT_DNS_CACHE_TIMEOUT, 60),
+            (CURLOPT_DNS_SHUFFLE_ADDRESSES, 1),
+            (CURLOPT_CONNECTTIMEOUT_MS, max(1, int(self.connect_timeout * 1000))),
+            (CURLOPT_FORBID_REUSE, not self.keepalive),
+            (CURLOPT_MAXLIFETIME_CONN, int(self.max_connection_age)),
+            (CURLOPT_SSL_SESSIONID_CACHE, self.tls_resume),
+            (CURLOPT_SSL_VERIFYPEER, self.verify),
+            (CURLOPT_SSL_VERIFYHOST, 2 if self.verify else 0),
+            (CURLOPT_CA_CACHE_TIMEOUT, 86_400),             # parsing the CA file costs 12 ms; only CAINFO is cached, a blob is not
+        ]
+
+    cdef list texts(self):
+        """Return (option, value) for the options of libcurl that are text."""
+        cdef list found = [(CURLOPT_ACCEPT_ENCODING, b"gzip, deflate, br")]
+        if self.proxy != "env":
+            found.append((CURLOPT_PROXY, self.proxy.encode()))     # "" also keeps libcurl from asking the environment
+        if self.cacert:
+            found.append((CURLOPT_CAINFO, self.cacert.encode()))
+        return found
+
+    cdef int version_for(self, object wanted, bint secure) except -1:
+        """Return libcurl's number for an HTTP version; without TLS, 2 means prior knowledge."""
+        cdef str version = str(wanted or self.http_version)
+        if version == "1.1":
+            return CURL_HTTP_VERSION_1_1
+        if version in ("2", "2.0"):
+            return CURL_HTTP_VERSION_2TLS if secure else CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE
+        raise ValueError(f"http_version must be 1.1 or 2, got {version!r}")

@@ -1,0 +1,241 @@
+"""One engine: a forked process that runs users. What it counts is in its arena; the supervisor hears of little else."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import os
+import random
+import signal
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import CodeType, FrameType
+from typing import Any
+
+from gaggle import plan
+from gaggle._core import Arena, Pump, Settings
+from gaggle.channel import Channel
+from gaggle.life import Duty, Life, Roster, is_of_load_test
+from gaggle.loadtest import LoadTest
+from gaggle.user import User, abort_listeners, feeds
+
+# A turn of the loop that takes longer is a task that holds up all other users of its engine.
+BLOCKED_NS = 100_000_000
+BLOCKED_SIGNAL = signal.SIGUSR2
+LONGEST_TRACEBACK = 20_000
+CANCEL_AGAIN_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the supervisor asks of an engine. Users are numbered from 1 over the whole test."""
+
+    index: int
+    engines: int
+    users: int
+    hatch_rate: float
+    seed: int
+    stop_timeout: float
+    settings: dict[str, Any]
+    shared: Any = None
+    is_replacement: bool = False
+    tells_of_users: bool = False
+
+    def numbers(self) -> range:
+        """Return the numbers of this engine's users: engines take turns."""
+        return range(self.index + 1, self.users + 1, self.engines)
+
+
+class Engine:
+    """Runs users in this process until it is told to stop, or all of them have left."""
+
+    def __init__(self, arena: Arena, channel: Channel, load_test: LoadTest, order: Order) -> None:
+        self.arena, self.channel, self.load_test, self.order = arena, channel, load_test, order
+        self.pump = Pump(arena, Settings(**order.settings))
+        self.loop = asyncio.SelectorEventLoop(self.pump)
+        self.pump.attach(self.loop)
+        self.rosters = [Roster.of(arena, item) for item in load_test.classes]
+        self.stop_timeout = order.stop_timeout
+        self.is_stopping = False
+        self.lives: dict[asyncio.Task[None], int] = {}
+        self.shown: set[str] = set()
+        self.finished = asyncio.Event()
+
+    def run(self) -> None:
+        """Live through the whole test."""
+        asyncio.set_event_loop(self.loop)
+        self.pump.hooks.extend(self.load_test.hooks)
+        self.pump.on_error = self.hook_failed
+        abort_listeners.append(lambda reason: self.channel.send("abort", reason=str(reason)))
+        for each in feeds:
+            each.share(self.order.index, self.order.engines)
+        self.loop.add_reader(self.channel.fileno(), self.told)
+        Watch(self)
+        self.channel.send("ready", index=self.order.index)
+        self.loop.run_until_complete(self.finished.wait())
+        self.channel.send("done", index=self.order.index)
+
+    def told(self) -> None:
+        """Hear the supervisor. When it has gone, so has everybody who would read what is counted here."""
+        try:
+            message = self.channel.receive()
+        except EOFError:
+            os._exit(1)
+        if message.kind == "start":
+            self.spawner = self.loop.create_task(self.spawn(message.fields["t0_ns"]))
+        elif message.kind == "stop":
+            self.stopper = self.loop.create_task(self.stop())
+
+    async def spawn(self, t0_ns: int) -> None:
+        """Start each user when it is due: user i at T0 + (i - 1) / hatch_rate, in whichever engine it lives."""
+        classes = [(roster.cls.weight, roster.cls.fixed_count) for roster in self.rosters]
+        layout = plan.layout(classes, self.order.users)
+        for place, number in enumerate(self.order.numbers()):
+            await self.pump.wait_until_ns(t0_ns + int(self.due(place, number) * 1e9))
+            if self.is_stopping:
+                return
+            self.hatch(number, place + 1, self.rosters[layout[number - 1]])
+        self.finish_when_empty()
+
+    def due(self, place: int, number: int) -> float:
+        """A replacement's T0 is its own start: its users come back at the same rate, not all at once."""
+        if self.order.is_replacement:
+            return place * self.order.engines / self.order.hatch_rate
+        return plan.due(number, self.order.hatch_rate)
+
+    def hatch(self, number: int, place: int, roster: Roster) -> None:
+        user = roster.cls()
+        user.number, user.run_seed, user.shared = number, self.order.seed, self.order.shared
+        user.seed_luck(self.order.seed, number)
+        self.tell("launching", number, roster)
+        task = self.loop.create_task(Life(self, roster, user).run())
+        self.lives[task] = number
+        task.add_done_callback(lambda task: self.left(task, roster))
+        self.arena.users_started += 1
+        self.arena.users_running += 1
+
+    def left(self, task: asyncio.Task[None], roster: Roster) -> None:
+        """A user has gone. An exception here is a fault of gaggle's, not the load test's: that one was counted."""
+        number = self.lives.pop(task)
+        self.arena.users_running -= 1
+        self.arena.users_exited += 1
+        self.tell("exiting", number, roster)
+        if not task.cancelled() and (error := task.exception()):
+            self.show(f"user {number} of {roster.name} broke", error)
+        self.finish_when_empty()
+
+    def finish_when_empty(self) -> None:
+        if not self.lives and (self.is_stopping or self.spawner.done() or asyncio.current_task() is self.spawner):
+            self.finished.set()
+
+    async def stop(self) -> None:
+        """Let users finish their present task, for so long; then cut it. `on_stop` gets as long again."""
+        self.is_stopping = True
+        self.pump.stop_waiting()
+        if self.lives:
+            await asyncio.wait(list(self.lives), timeout=self.stop_timeout)
+        while self.lives:
+            for task in list(self.lives):
+                if not task.cancelling():
+                    task.cancel()
+            await asyncio.wait(list(self.lives), timeout=CANCEL_AGAIN_SECONDS)
+        self.finished.set()
+
+    def tell(self, event: str, number: int, roster: Roster) -> None:
+        if self.order.tells_of_users:
+            self.channel.send("user", event=event, number=number, name=roster.name)
+
+    def task_failed(self, name: str, duty: Duty, error: BaseException) -> None:
+        self.show(f"task {duty.task.name} of {name} failed", error)
+
+    def hook_failed(self, hook: Any, error: BaseException) -> None:
+        self.show(f"@on_request {getattr(hook, '__name__', hook)} failed", error)
+
+    def show(self, what: str, error: BaseException) -> None:
+        """Send a traceback, the first time that this error comes from this place."""
+        frames = traceback.extract_tb(error.__traceback__)
+        key = f"{what} {type(error).__name__} {frames[-1].filename}:{frames[-1].lineno}" if frames else what
+        if key not in self.shown and len(self.shown) < 1_000:
+            self.shown.add(key)
+            text = "".join(traceback.format_exception(error))
+            self.channel.send("traceback", key=key, what=what, text=text[-LONGEST_TRACEBACK:])
+
+
+class Watch:
+    """Names the task that holds the loop. The supervisor sees in the arena that a turn is long, and asks by a signal."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.named: set[str] = set()
+        self.duties: dict[CodeType, tuple[str, str]] = {
+            duty.task.function.__code__: (roster.name, duty.task.name)  # type: ignore[attr-defined]
+            for roster in engine.rosters
+            for duty in (*roster.starts, *roster.tasks, *roster.stops)
+            if hasattr(duty.task.function, "__code__")
+        }
+        signal.signal(BLOCKED_SIGNAL, self.look)
+
+    def look(self, number: int, frame: FrameType | None) -> None:
+        """Runs between two steps of whatever blocks."""
+        place = owner = None
+        while frame is not None:
+            if place is None and is_of_load_test(frame.f_code.co_filename):
+                place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            owner = owner or self.duties.get(frame.f_code)
+            frame = frame.f_back
+        if place is None:
+            return
+        who = "task {1} of {0}".format(*owner) if owner else "the load test"
+        if who not in self.named:
+            self.named.add(who)
+            self.engine.channel.send("blocked", who=who, place=place)
+
+
+def become_engine(seed: int) -> None:
+    """Make a forked process a world of its own: its own luck, no collector runs over what it shares with its parent."""
+    # Forked engines inherit one random state: without this they all draw the same numbers.
+    random.seed(seed)
+    gc.unfreeze()
+    gc.enable()
+
+
+def run(arena: Arena, channel: Channel, load_test: LoadTest, order: Order) -> None:
+    """Be engine `order.index`, and end with it."""
+    become_engine(order.seed * 1_000_003 + order.index)
+    Engine(arena, channel, load_test, order).run()
+
+
+def run_errand(channel: Channel, load_test: LoadTest, name: str, settings: dict[str, Any]) -> None:
+    """Run what `@test_start` or `@test_stop` marks, in a process of its own; send back what the last one returned."""
+    jobs = load_test.test_starts if name == "test_start" else load_test.test_stops
+    pump = Pump(Arena.create(), Settings(**settings))
+    loop = asyncio.SelectorEventLoop(pump)
+    pump.attach(loop)
+    asyncio.set_event_loop(loop)
+    try:
+        value = loop.run_until_complete(run_jobs(jobs))
+        channel.send("errand", value=value)
+    except (Exception, SystemExit) as error:
+        text = "".join(traceback.format_exception(error))
+        channel.send("errand", error=f"{type(error).__name__}: {error}", text=text[-LONGEST_TRACEBACK:])
+
+
+async def run_jobs(jobs: tuple[Callable[..., Awaitable[Any]], ...]) -> Any:
+    """Run them one after the other. One that takes an argument gets a user of its own."""
+    value = None
+    for job in jobs:
+        arguments = (User(),) if inspect.signature(job).parameters else ()
+        found = await job(*arguments)
+        value = found if found is not None else value
+    return value
+
+
+def flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass

@@ -1,0 +1,210 @@
+"""One user's life: on_start, passes over its tasks with waits between them, on_stop. All of it is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from gaggle._core import KIND_TASK, KIND_USER, Arena, Pump, Scope, Tally
+from gaggle.loadtest import Task, UserClass
+from gaggle.user import User, UserStopped
+
+# A task that fails without having waited for anything would spin: this keeps it to 20 a second.
+STUMBLE_SECONDS = 0.05
+
+
+class Duty:
+    """A task with its row in the arena, shared by all users of a class in an engine."""
+
+    def __init__(self, arena: Arena, label: str, task: Task) -> None:
+        self.task, self.scope = task, Scope(task.request_name)
+        self._key = (arena, KIND_TASK, label, task.name)
+        self._tally = Tally(*self._key) if task.has_row else None
+
+    def begin(self) -> int:
+        return self._tally.begin() if self._tally else time.monotonic_ns()
+
+    def end(self, began_ns: int) -> None:
+        if self._tally:
+            self._tally.end(began_ns)
+
+    def cut(self) -> None:
+        if self._tally:
+            self._tally.cut()
+
+    def fail(self, began_ns: int, error: str) -> None:
+        """Count a failure, also where the task has no row of its own: then it gets one."""
+        if self._tally is None:
+            self._tally = Tally(*self._key)
+            self._tally.begin()
+        self._tally.end(began_ns, error)
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """What the users of one class do, in one engine."""
+
+    cls: type[User]
+    name: str
+    starts: tuple[Duty, ...]
+    tasks: tuple[Duty, ...]
+    stops: tuple[Duty, ...]
+    passes: Tally
+
+    @classmethod
+    def of(cls, arena: Arena, item: UserClass) -> Roster:
+        """Make the rows of a class, in the order in which the report shows them."""
+        starts, tasks, stops = (
+            tuple(Duty(arena, item.name, task) for task in tasks) for tasks in (item.starts, item.tasks, item.stops)
+        )
+        return cls(item.cls, item.name, starts, tasks, stops, Tally(arena, KIND_USER, "", item.name))
+
+    def bag(self, user: User) -> Iterator[Duty]:
+        """Yield one pass: each task as often as its weight says, shuffled unless the class is a sequence."""
+        duties = [duty for duty in self.tasks for _ in range(duty.task.weight)]
+        while duties:
+            place = 0 if self.cls.sequential else int(user.chance() * len(duties))
+            yield duties.pop(place)
+
+
+class Office(Protocol):
+    """What a life needs of its engine."""
+
+    pump: Pump
+    is_stopping: bool
+    stop_timeout: float
+
+    def task_failed(self, name: str, duty: Duty, error: BaseException) -> None:
+        """Show the traceback of a task that raised."""
+
+
+class Life:
+    """One user in its roster's hands."""
+
+    def __init__(self, office: Office, roster: Roster, user: User) -> None:
+        self.office, self.roster, self.user = office, roster, user
+
+    @property
+    def is_over(self) -> bool:
+        return self.office.is_stopping or self.user.is_stopped
+
+    async def run(self) -> None:
+        """Live until the test stops or the user does. A cancel cuts the present task; `on_stop` still runs."""
+        try:
+            if await self.begin():
+                while not self.is_over:
+                    await self.one_pass()
+        except asyncio.CancelledError:
+            uncancel()
+        try:
+            async with asyncio.timeout(self.office.stop_timeout):
+                for duty in self.roster.stops:
+                    await self.perform(duty)
+        except (asyncio.CancelledError, TimeoutError):
+            uncancel()
+        self.user.forget()
+
+    async def begin(self) -> bool:
+        """Run what comes first until it succeeds, with the wait between tries. False when the end comes before."""
+        while not self.is_over:
+            turns = self.office.pump.turns
+            if await self.perform_all(self.roster.starts):
+                return True
+            await self.rest(turns, True)
+        return False
+
+    async def perform_all(self, duties: tuple[Duty, ...]) -> bool:
+        for duty in duties:
+            if not await self.perform(duty):
+                return False
+        return True
+
+    async def one_pass(self) -> None:
+        """Do one bag of tasks. A pass that the end cuts short is not counted as one."""
+        began_ns = self.roster.passes.begin()
+        for duty in self.roster.bag(self.user):
+            if self.is_over:
+                self.roster.passes.cut()
+                return
+            turns = self.office.pump.turns
+            try:
+                succeeded = await self.perform(duty)
+                await self.rest(turns, not succeeded)
+            except asyncio.CancelledError:
+                self.roster.passes.cut()
+                raise
+        self.roster.passes.end(began_ns)
+        if self.user.session == "pass":
+            self.user.forget()
+
+    async def perform(self, duty: Duty) -> bool:
+        """Run one task and count it. Returns False when it raised."""
+        user = self.user
+        user.scope, user.task_began = duty.scope, time.monotonic()
+        began_ns = duty.begin()
+        try:
+            await duty.task.function(user)
+        except UserStopped:
+            user.stop()
+        except asyncio.CancelledError as error:
+            if is_being_cancelled():
+                duty.cut()
+                raise
+            return self.failed(duty, began_ns, error)
+        except (Exception, SystemExit) as error:
+            return self.failed(duty, began_ns, error)
+        finally:
+            if user.in_flight:
+                user.cut_streams()
+        duty.end(began_ns)
+        return True
+
+    def failed(self, duty: Duty, began_ns: int, error: BaseException) -> bool:
+        duty.fail(began_ns, describe(error))
+        self.office.task_failed(self.roster.name, duty, error)
+        return False
+
+    async def rest(self, turns: int, stumbled: bool) -> None:
+        """Wait as the user does; who waits for nothing at all still lets the others go on."""
+        try:
+            seconds = float(self.user.wait_time())
+        except Exception as error:
+            seconds = 1.0
+            self.office.task_failed(self.roster.name, self.roster.tasks[0], error)
+        has_waited = self.office.pump.turns != turns
+        if seconds > 0:
+            await self.user.pause(seconds)
+        elif not has_waited:
+            await self.user.pause(STUMBLE_SECONDS if stumbled else 0)
+
+
+def is_being_cancelled() -> bool:
+    """Whether the engine has cancelled this task, as against a CancelledError of the load test's own making."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def uncancel() -> None:
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+
+
+def describe(error: BaseException) -> str:
+    """Return "KeyError: 'token' (loadtest.py:12)": the place is the last one outside of gaggle and its libraries."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_of_load_test(frame.filename)]
+    return f"{text} ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else text
+
+
+def is_of_load_test(filename: str) -> bool:
+    """Whether a file is the person's own: not gaggle's, not Python's, not an installed package's."""
+    return not (filename.startswith((GAGGLE, STDLIB, "<")) or "site-packages" in filename or filename.endswith(".pxi"))
+
+
+GAGGLE = __file__.rpartition("/")[0] + "/"
+STDLIB = asyncio.__file__.rpartition("/asyncio/")[0] + "/"

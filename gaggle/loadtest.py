@@ -1,0 +1,208 @@
+"""A load test, imported and checked: its classes, their tasks and hooks. Runs in the launcher, never in the control plane."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from gaggle._core import Url
+from gaggle.errors import LoadTestError
+from gaggle.user import MARK, Job, Mark, User
+
+MODULE_NAME = "loadtest_under_way"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One thing that a user does. `name` is its row; `request_name` names its requests, None leaves them their paths."""
+
+    name: str
+    function: Job
+    weight: int = 1
+    request_name: str | None = None
+    has_row: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class UserClass:
+    """A user class and what its users do, in order."""
+
+    cls: type[User]
+    starts: tuple[Task, ...]
+    tasks: tuple[Task, ...]
+    stops: tuple[Task, ...]
+
+    @property
+    def name(self) -> str:
+        return self.cls.__name__
+
+    @property
+    def rows(self) -> list[str]:
+        """Names of the rows of the report, in order."""
+        return [task.name for task in (*self.starts, *self.tasks, *self.stops) if task.has_row]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTest:
+    """What a file of the person's defines."""
+
+    path: Path
+    classes: tuple[UserClass, ...]
+    test_starts: tuple[Job, ...]
+    test_stops: tuple[Job, ...]
+    hooks: tuple[Any, ...]
+    defaults: dict[str, Any]
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the control plane needs to know, as plain data."""
+        return {
+            "classes": [
+                {
+                    "name": item.name,
+                    "weight": item.cls.weight,
+                    "fixed_count": item.cls.fixed_count,
+                    "host": item.cls.default_host,
+                    "rows": item.rows,
+                    "tasks": [[task.name, task.weight] for task in item.tasks],
+                }
+                for item in self.classes
+            ],
+            "has_test_start": bool(self.test_starts),
+            "has_test_stop": bool(self.test_stops),
+            "defaults": self.defaults,
+        }
+
+
+def load(path: str, only: Iterable[str] = ()) -> LoadTest:
+    """Import the file and check it; `only` names the user classes to keep. Raises LoadTestError with file and line."""
+    file = Path(path).resolve()
+    module = import_file(file)
+    kept = [cls for cls in user_classes(module) if not only or cls.__name__ in set(only)]
+    if not kept:
+        raise LoadTestError(f"{path}: no user is defined: write a class that derives from gaggle.User, with a @task")
+    functions = [value for value in vars(module).values() if isinstance(getattr(value, MARK, None), Mark)]
+    return LoadTest(
+        path=file,
+        classes=tuple(user_class(cls) for cls in kept),
+        test_starts=tuple(check_async(each) for each in functions if marked(each, "test_start")),
+        test_stops=tuple(check_async(each) for each in functions if marked(each, "test_stop")),
+        hooks=tuple(each for each in functions if marked(each, "on_request")),
+        defaults=dict(getattr(module, "defaults", {})),
+    )
+
+
+def import_file(file: Path) -> ModuleType:
+    """Import `file` under a name of its own, its folder first in the search path, as python does with a script."""
+    spec = importlib.util.spec_from_file_location(MODULE_NAME, file)
+    if not file.is_file() or spec is None or spec.loader is None:
+        raise LoadTestError(f"{file}: there is no such Python file: give the path of a load test")
+    sys.path.insert(0, str(file.parent))
+    module = sys.modules[MODULE_NAME] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise LoadTestError(f"{error.filename}:{error.lineno}: {error.msg}") from error
+    except LoadTestError as error:
+        raise LoadTestError(f"{place_in(error, file)}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise LoadTestError(f"{place_in(error, file)}: {type(error).__name__}: {error}") from error
+    return module
+
+
+def place_in(error: BaseException, file: Path) -> str:
+    """Return "file:line" of the last place in `file` that the error passed."""
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    return f"{file}:{places[-1].lineno}" if places else str(file)
+
+
+def user_classes(module: ModuleType) -> list[type[User]]:
+    """Return the classes with tasks that the module defines or imports, in order. One without tasks is there to be derived from."""
+    found = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, User)]
+    return [cls for cls in dict.fromkeys(found) if cls is not User and (has_tasks(cls) or not has_subclass(cls, found))]
+
+
+def has_tasks(cls: type[User]) -> bool:
+    return any(marked(value, "task") for value in members(cls).values())
+
+
+def has_subclass(cls: type[User], classes: list[type[User]]) -> bool:
+    return any(other is not cls and issubclass(other, cls) for other in classes)
+
+
+def members(cls: type[User]) -> dict[str, Any]:
+    """Return what the class and its bases define, in order of definition, a derived definition in the place of the first."""
+    found: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        found.update(vars(base))
+    return found
+
+
+def marked(value: Any, kind: str) -> bool:
+    mark = getattr(value, MARK, None)
+    return isinstance(mark, Mark) and mark.kind == kind
+
+
+def user_class(cls: type[User]) -> UserClass:
+    """Check one class and gather its tasks."""
+    check_numbers(cls)
+    check_host(cls)
+    found = members(cls)
+    tasks = tuple(make_task(key, value) for key, value in found.items() if marked(value, "task"))
+    if not tasks:
+        raise LoadTestError(f"{where(cls)}: {cls.__name__} has no task: mark an `async def` with @task")
+    return UserClass(cls, edge_tasks(found, "on_start"), tasks, edge_tasks(found, "on_stop"))
+
+
+def edge_tasks(found: dict[str, Any], kind: str) -> tuple[Task, ...]:
+    """Gather what runs at one end of a user's life: what is marked, and the method of that very name."""
+    chosen = {key: value for key, value in found.items() if marked(value, kind) or (key == kind and callable(value))}
+    return tuple(make_task(key, value) for key, value in chosen.items())
+
+
+def make_task(key: str, function: Any) -> Task:
+    mark = getattr(function, MARK, Mark(key))
+    check_async(function)
+    if not isinstance(mark.weight, int) or mark.weight < 1:
+        raise LoadTestError(f"{where(function)}: the weight of {key} must be a whole number, at least 1, got {mark.weight!r}")
+    return Task(mark.name or key, function, mark.weight, mark.name, mark.kind == "task" or mark.name is not None)
+
+
+def check_async(function: Any) -> Any:
+    if not inspect.iscoroutinefunction(function):
+        raise LoadTestError(f"{where(function)}: {function.__name__} must be an `async def`")
+    return function
+
+
+def check_numbers(cls: type[User]) -> None:
+    if not isinstance(cls.weight, int) or cls.weight < 1:
+        raise LoadTestError(f"{where(cls)}: the weight of {cls.__name__} must be a whole number, at least 1, got {cls.weight!r}")
+    if cls.fixed_count is not None and (not isinstance(cls.fixed_count, int) or cls.fixed_count < 0):
+        raise LoadTestError(f"{where(cls)}: fixed_count of {cls.__name__} must be a whole number, got {cls.fixed_count!r}")
+    if cls.session not in ("user", "pass"):
+        raise LoadTestError(f'{where(cls)}: session of {cls.__name__} must be "user" or "pass", got {cls.session!r}')
+    if not callable(cls.wait_time):
+        raise LoadTestError(f"{where(cls)}: wait_time of {cls.__name__} must be between(1, 3), constant(2) or a method")
+
+
+def check_host(cls: type[User]) -> None:
+    if cls.default_host is None:
+        return
+    try:
+        Url.parse(cls.default_host)
+    except (ValueError, TypeError) as error:
+        raise LoadTestError(f"{where(cls)}: host of {cls.__name__}: {error}") from error
+
+
+def where(thing: Any) -> str:
+    """Return "file:line" of a class or function."""
+    try:
+        return f"{inspect.getsourcefile(thing)}:{inspect.getsourcelines(thing)[1]}"
+    except (OSError, TypeError):
+        return getattr(thing, "__qualname__", str(thing))

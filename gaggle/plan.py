@@ -1,0 +1,95 @@
+"""What is wanted at each moment: how many users, who they are, when each is due. Pure functions of time, no clock.
+
+Users are numbered from 1. Times are seconds after T0, the moment at which the first user is due.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain, cycle, islice, repeat
+
+from gaggle import units
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many users there should be at each moment. `run_time` counts from the last user's start; 0 is no end."""
+
+    users: int
+    hatch_rate: float  # users a second
+    run_time: float = 0.0
+
+    @property
+    def ramp_seconds(self) -> float:
+        """The time from the start of the first user to that of the last."""
+        return due(self.users, self.hatch_rate)
+
+    @property
+    def stop_at(self) -> float | None:
+        """When the test stops by itself, or None."""
+        return self.ramp_seconds + self.run_time if self.run_time else None
+
+    def users_at(self, time: float) -> int:
+        """Return how many users there should be: those with `due` <= `time`, and none from `stop_at` on."""
+        if time < 0 or (self.stop_at is not None and time >= self.stop_at):
+            return 0
+        if time >= self.ramp_seconds:
+            return self.users
+        # Multiplied, time may miss the whole number that due() divided: look one to either side.
+        near = int(time * self.hatch_rate)
+        return max(number for number in (near, near + 1, near + 2) if due(number, self.hatch_rate) <= time)
+
+    def warnings(self) -> list[str]:
+        """Return what a person should know before such a test starts, a line each."""
+        if self.stop_at is None or self.ramp_seconds <= self.run_time:
+            return []
+        ramp, run_time, total = map(units.timespan, (self.ramp_seconds, self.run_time, self.stop_at))
+        return [
+            f"starting {units.thousands(self.users)} users takes {ramp}, longer than the run time of {run_time}, "
+            f"which counts from the start of the last user: the test takes {total}"
+        ]
+
+
+def due(number: int, hatch_rate: float) -> float:
+    """Return when user `number` is due: (number - 1) / hatch_rate, at most units.LONGEST."""
+    return min((number - 1) / hatch_rate, units.LONGEST)
+
+
+def engine_of(number: int, engines: int) -> int:
+    """Return the engine (from 0) that runs user `number`: engines take turns, so that each ramps evenly."""
+    return (number - 1) % engines
+
+
+def share(users: int, parts: int) -> list[int]:
+    """Return `users` divided among `parts`; the first `users % parts` of them get one more."""
+    each, more = divmod(users, parts)
+    return [each + (part < more) for part in range(parts)]
+
+
+def layout(classes: Sequence[tuple[int, int | None]], users: int) -> list[int]:
+    """Return the class of each user, an index into `classes`: int[users], user `number` at [number - 1].
+
+    A class is (weight, fixed_count). Those with a fixed_count come first, in their order, each with its count or what
+    is left. For the others the weights, divided by their gcd, make blocks; the blocks are repeated and cut to the users
+    left, and users are taken from the end: 8 users of 4:1 are 0 0 0 1 0 0 0 0. As Goose 0.10.
+    Raises ValueError when users are left and no class has a weight.
+    """
+    fixed = list(islice(chain.from_iterable(repeat(i, count) for i, (_, count) in enumerate(classes) if count), users))
+    block = list(_block({i: weight for i, (weight, count) in enumerate(classes) if count is None and weight > 0}))
+    left = users - len(fixed)
+    if left and not block:
+        raise ValueError(f"no class may have more users: {users} are wanted, fixed_count allows {len(fixed)}")
+    return fixed + list(islice(cycle(block), left))[::-1]
+
+
+def _block(weights: dict[int, int]) -> Iterable[int]:
+    divisor = math.gcd(*weights.values())
+    return chain.from_iterable(repeat(i, weight // divisor) for i, weight in weights.items())
+
+
+def unplaced(classes: Sequence[tuple[int, int | None]], users: int) -> list[int]:
+    """Return the classes (indices) that should have users and get none from `layout`: there are too few."""
+    wanted = {i for i, (weight, count) in enumerate(classes) if (weight if count is None else count)}
+    return sorted(wanted.difference(layout(classes, users)))

@@ -1,0 +1,21 @@
+"""What a person or a program reads after a load test: one model, one renderer a suffix of --report-file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gaggle.report import json_report, text
+from gaggle.report.model import Report
+
+RENDERERS: dict[str, Callable[[Report], str]] = {
+    ".txt": text.render,
+    ".json": json_report.render,
+}
+
+
+def render(report: Report, suffix: str) -> str:
+    """Return `report` in the format of a file that ends in `suffix`. Raises ValueError for a suffix without one."""
+    renderer = RENDERERS.get(suffix.lower())
+    if renderer is None:
+        raise ValueError(f"no report has the suffix {suffix!r}; there are {', '.join(RENDERERS)}")
+    return renderer(report)

@@ -1,0 +1,453 @@
+"""One load test on this machine: from the options to the report. A parent that waits, watches and counts."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from gaggle import limits, logs, plan
+from gaggle._core import transfer_version
+from gaggle.channel import Message
+from gaggle.crew import Crew, Hand
+from gaggle.engine import Order
+from gaggle.errors import InvalidOption, LoadTestError
+from gaggle.logs import LOGGER
+from gaggle.metrics import Snapshot
+from gaggle.options import Options, Parsed, check, usable_cores, with_defaults
+from gaggle.plan import Plan
+from gaggle.report.model import EngineHealth, Incident, Phase, Report, ReportClass
+
+VERSION = version("gaggle-loadtest")
+TICK_SECONDS = 0.025  # short enough to catch a task that holds its engine for a tenth of a second
+START_DELAY_NS = 20_000_000  # between the go and the first user: every engine has heard of it by then
+STUCK_NS = 1_000_000_000  # an engine whose loop stands still so long after the stop will not end by itself
+LAST_SECONDS = 5.0  # beyond twice the stop timeout
+MOST_DEATHS = 5  # of one engine in DEATHS_SECONDS: what kills it would kill the next one too
+DEATHS_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a load test ended. `report` is None when it never ran."""
+
+    report: Report | None = None
+    failure: str | None = None  # why the test could not run, or was aborted
+    is_incomplete: bool = False  # something was lost and not made good
+    was_interrupted: bool = False  # by a second Ctrl-C
+
+
+@dataclass(slots=True)
+class Books:
+    """What is known of the numbers: what dead engines left, and what was counted before the measuring began."""
+
+    left: Snapshot = field(default_factory=Snapshot.empty)
+    baseline: Snapshot = field(default_factory=Snapshot.empty)
+    cpu_before: dict[int, float] = field(default_factory=dict)  # by pid
+    cpu: dict[int, float] = field(default_factory=dict)  # by engine
+    requests: dict[int, int] = field(default_factory=dict)  # by engine
+
+    def close(self, hand: Hand) -> None:
+        """Take over what an engine has counted; what it had begun and not ended is unfinished."""
+        found = Snapshot.read(hand.arena)
+        found.close_books()
+        self.requests[hand.index] = self.requests.get(hand.index, 0) + sum(row.count for row in found.requests())
+        self.left = self.left + found
+        hand.arena.close()
+
+
+class Supervisor:
+    """Runs one load test."""
+
+    def __init__(self, parsed: Parsed, only: tuple[str, ...] = ()) -> None:
+        self.parsed, self.only = parsed, only
+        self.outcome = Outcome()
+        self.incidents: list[Incident] = []
+        self.phases: list[Phase] = []
+        self.books = Books()
+        self.deaths: dict[int, list[float]] = {}
+        self.said: set[str] = set()
+        self.stop_reason: str | None = None
+        self.stopped_at = 0.0
+        self.all_started = False
+        self.is_running = False
+        self.replacing: set[asyncio.Task[None]] = set()
+
+    async def describe(self) -> dict[str, Any]:
+        """Import the load test and return what is in it. Ends the launcher again when it cannot be used."""
+        self.crew = Crew(self.heard, self.died, self.launcher_lost)
+        try:
+            self.description = await self.crew.load(str(self.parsed.file), self.only)
+            self.parsed = with_defaults(self.parsed, self.description["defaults"])
+            self.options: Options = self.parsed.options
+        except BaseException:
+            self.crew.close()
+            raise
+        return self.description
+
+    async def run(self) -> Outcome:
+        """Run the load test that was described, to its end."""
+        try:
+            with_signals(self.signalled)
+            self.prepare()
+            await self.start()
+            await self.watch()
+            await self.finish()
+        except Interrupted:
+            self.outcome.was_interrupted = True
+        finally:
+            self.crew.close()
+        return self.outcome
+
+    # Before the start.
+
+    def prepare(self) -> None:
+        """Settle what the options leave open, say what a person should know before it starts."""
+        options = self.options
+        cores = usable_cores()
+        self.engines = min(options.engines or cores, options.users)
+        self.seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
+        self.plan = Plan(options.users, options.hatch_rate, options.run_time)
+        self.settings = settings_of(options)
+        self.check_layout()
+        LOGGER.info("hatch_rate = %g", options.hatch_rate)
+        LOGGER.info("seed = %d", self.seed)
+        for line in self.hosts_configured():
+            LOGGER.info("%s", line)
+        limit = limits.raise_descriptors()
+        cautions = [
+            *check(options, self.parsed.sources, cores),
+            *self.plan.warnings(),
+            *limits.warnings(options.users, self.engines, len(self.hosts()), limit),
+        ]
+        for line in cautions:
+            LOGGER.warning("%s", line)
+
+    def check_layout(self) -> None:
+        """Refuse users that no class may have, and a test whose users have nowhere to go."""
+        weights = [(item["weight"], item["fixed_count"]) for item in self.description["classes"]]
+        try:
+            plan.layout(weights, self.options.users)
+        except ValueError as error:
+            raise InvalidOption("--users", self.options.users, f"The --users option does not fit: {error}.") from error
+        for item in self.description["classes"]:
+            if item["host"] is None and not self.options.host:
+                raise InvalidOption("--host", "", f"A host must be defined via the --host option, or as `host` of the user class (no host defined for {item['name']}).")
+
+    def hosts(self) -> list[str]:
+        if self.options.host:
+            return [self.options.host]
+        return list(dict.fromkeys(item["host"] for item in self.description["classes"] if item["host"]))
+
+    def hosts_configured(self) -> list[str]:
+        if self.options.host:
+            return [f"global host configured: {self.options.host}"]
+        classes = self.description["classes"]
+        return [f"host for {item['name']} configured: {item['host']}" for item in classes if item["host"]]
+
+    async def start(self) -> None:
+        """Run the load test's own start, fork the engines, and give the go."""
+        LOGGER.info("initializing user states...")
+        self.shared = None
+        if self.description["has_test_start"]:
+            LOGGER.info("running test_start")
+            self.shared = await self.crew.errand("test_start", self.settings)
+        for index in range(self.engines):
+            await self.crew.fork(self.order(index))
+        while self.ready < self.engines and self.crew.hands:
+            await asyncio.sleep(TICK_SECONDS / 5)
+        self.t0_ns = time.monotonic_ns() + START_DELAY_NS
+        self.began_at = self.measured_from = self.phase_began = time.time() + START_DELAY_NS / 1e9
+        self.note_cpu()
+        self.is_running = True
+        self.crew.tell_all("start", t0_ns=self.t0_ns)
+
+    ready = 0
+
+    def order(self, index: int, is_replacement: bool = False) -> Order:
+        return Order(
+            index=index,
+            engines=self.engines,
+            users=self.options.users,
+            hatch_rate=self.options.hatch_rate,
+            seed=self.seed,
+            stop_timeout=self.options.stop_timeout,
+            settings=self.settings,
+            shared=self.shared,
+            is_replacement=is_replacement,
+            tells_of_users=LOGGER.isEnabledFor(logs.logging.INFO),
+        )
+
+    # While it runs.
+
+    async def watch(self) -> None:
+        """Look at the engines until none is left, or those that are will not end."""
+        while self.crew.hands or self.replacing:
+            for hand in list(self.crew.hands.values()):
+                hand.ask_if_blocked()
+            if not self.all_started:
+                self.see_whether_all_started()
+            if not self.stop_reason and self.is_over():
+                self.stop("run time")
+            if self.stop_reason:
+                self.end_the_stuck()
+            await asyncio.sleep(TICK_SECONDS)
+            if self.outcome.was_interrupted:
+                raise Interrupted
+        self.ended_at = time.time()
+
+    def is_over(self) -> bool:
+        at = self.plan.stop_at
+        return at is not None and time.monotonic_ns() - self.t0_ns >= at * 1e9
+
+    def see_whether_all_started(self) -> None:
+        """At the end of the ramp: a phase ends, and what was counted in it is set aside."""
+        if not all(hand.arena.users_started >= len(hand.order.numbers()) for hand in self.crew.hands.values()):
+            return
+        self.all_started = True
+        self.add_phase("Increasing", 0, self.options.users)
+        LOGGER.info("launched %s users...", self.options.users)
+        if not self.options.no_reset_metrics:
+            self.reset()
+
+    def reset(self) -> None:
+        """Begin to measure anew. Counters only grow: what they are now is remembered and taken away later."""
+        print(f"All {self.options.users} users hatched, resetting metrics (disable with --no-reset-metrics).\n", flush=True)
+        self.books.baseline = self.total()
+        self.measured_from = time.time()
+        self.note_cpu()
+        for hand in self.crew.hands.values():
+            hand.arena.epoch += 1
+
+    def note_cpu(self) -> None:
+        self.books.cpu_before = {hand.pid: hand.cpu_seconds() for hand in self.crew.hands.values()}
+
+    def total(self) -> Snapshot:
+        found = self.books.left
+        for hand in self.crew.hands.values():
+            found = found + Snapshot.read(hand.arena)
+        return found
+
+    def add_phase(self, action: str, before: int, after: int) -> None:
+        now = time.time()
+        self.phases.append(Phase(action, self.phase_began, now, before, after))
+        self.phase_began = now
+
+    # The stop.
+
+    def stop(self, reason: str) -> None:
+        """Ask every user to leave. What happens next is for the engines; the first reason stands."""
+        if self.stop_reason or not self.is_running:
+            self.stop_reason = self.stop_reason or reason
+            return
+        self.stop_reason, self.stopped_at = reason, time.monotonic()
+        running = sum(hand.arena.users_running for hand in self.crew.hands.values())
+        self.add_phase("Maintaining" if self.all_started else "Increasing", running if self.all_started else 0, running)
+        self.note_final_cpu()
+        LOGGER.info("stopping after %d seconds...", round(time.time() - self.began_at))
+        LOGGER.info("waiting for users to exit")
+        self.crew.tell_all("stop")
+
+    def note_final_cpu(self) -> None:
+        for hand in self.crew.hands.values():
+            used = hand.cpu_seconds() - self.books.cpu_before.get(hand.pid, 0.0)
+            self.books.cpu[hand.index] = self.books.cpu.get(hand.index, 0.0) + used
+
+    def end_the_stuck(self) -> None:
+        """Kill engines that cannot stop: their loop stands still, or their time is up twice over."""
+        since = time.monotonic() - self.stopped_at
+        for hand in list(self.crew.hands.values()):
+            is_stuck = since > self.options.stop_timeout and hand.turn_ns() > STUCK_NS
+            if is_stuck or since > 2 * self.options.stop_timeout + LAST_SECONDS:
+                self.incident("stuck", f"engine {hand.index} did not stop and was killed: a task of it never awaits")
+                hand.is_done = True
+                hand.kill()
+
+    def signalled(self, number: int) -> None:
+        """The first Ctrl-C or SIGTERM asks users to leave; the second does not ask."""
+        name = "ctrl-c" if number == signal.SIGINT else signal.Signals(number).name
+        if not self.is_running or (self.stop_reason and self.was_signalled):
+            LOGGER.warning("caught another %s, exiting immediately..." if self.is_running else "caught %s, exiting...", name)
+            self.outcome.was_interrupted = True
+            if not self.is_running and (task := self.main_task):
+                task.cancel()
+            return
+        self.was_signalled = True
+        LOGGER.warning("caught %s, stopping...", name)
+        self.stop("signal")
+
+    was_signalled = False
+    main_task: asyncio.Task[Any] | None = None
+
+    # What engines and the launcher say.
+
+    def heard(self, hand: Hand, message: Message) -> None:
+        HEARD[message.kind](self, hand, message.fields)
+
+    def heard_ready(self, hand: Hand, fields: dict[str, Any]) -> None:
+        self.ready += 1
+        if hand.order.is_replacement:
+            hand.channel.send("start", t0_ns=time.monotonic_ns())
+            if self.stop_reason:
+                hand.channel.send("stop")
+
+    def heard_done(self, hand: Hand, fields: dict[str, Any]) -> None:
+        hand.is_done = True
+
+    def heard_user(self, hand: Hand, fields: dict[str, Any]) -> None:
+        verb = "launching" if fields["event"] == "launching" else "exiting"
+        LOGGER.info("%s user %d from %s...", verb, fields["number"], fields["name"])
+
+    def heard_traceback(self, hand: Hand, fields: dict[str, Any]) -> None:
+        if fields["key"] not in self.said:
+            self.said.add(fields["key"])
+            LOGGER.error("%s:\n%s", fields["what"], fields["text"].rstrip())
+
+    def heard_blocked(self, hand: Hand, fields: dict[str, Any]) -> None:
+        if fields["who"] not in self.said:
+            self.said.add(fields["who"])
+            LOGGER.warning(
+                "%s holds up the other users of its engine: more than 100 ms without an await at %s",
+                fields["who"],
+                fields["place"],
+            )
+
+    def heard_abort(self, hand: Hand, fields: dict[str, Any]) -> None:
+        self.outcome.failure = f"aborted by the load test: {fields['reason']}"
+        self.incident("abort", self.outcome.failure)
+        self.stop("abort")
+
+    def died(self, hand: Hand, status: int) -> None:
+        """An engine has ended: as it should, or with its users, who then start again in a new one."""
+        was_done = hand.is_done
+        self.books.close(hand)
+        if was_done or not self.is_running and self.stop_reason:
+            return
+        why = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
+        hint = " (out of memory?)" if status == -signal.SIGKILL else ""
+        if self.stop_reason or not self.may_replace(hand.index):
+            self.incident("loss", f"engine {hand.index} {why}{hint}; its users were not started again")
+            self.outcome.is_incomplete = True
+            return
+        self.incident("engine", f"engine {hand.index} {why}{hint}; its users start again in a new engine")
+        task = asyncio.ensure_future(self.replace(hand.index))
+        self.replacing.add(task)
+        task.add_done_callback(self.replacing.discard)
+
+    def may_replace(self, index: int) -> bool:
+        now = time.monotonic()
+        recent = [at for at in self.deaths.get(index, []) if now - at < DEATHS_SECONDS]
+        self.deaths[index] = [*recent, now]
+        return len(recent) < MOST_DEATHS
+
+    async def replace(self, index: int) -> None:
+        if not self.stop_reason:
+            hand = await self.crew.fork(self.order(index, is_replacement=True))
+            self.books.cpu_before[hand.pid] = 0.0
+
+    def launcher_lost(self) -> None:
+        """Without the launcher nothing can be started again, and its engines die with it."""
+        if self.crew.is_closed:
+            return
+        if self.is_running:
+            self.incident("loss", "the launcher died, and its engines with it")
+            self.outcome.is_incomplete = True
+            self.stop("launcher lost")
+        for hand in list(self.crew.hands.values()):
+            hand.kill()
+            self.books.close(hand)
+        self.crew.hands.clear()
+
+    def incident(self, kind: str, text: str) -> None:
+        LOGGER.warning("%s", text)
+        self.incidents.append(Incident(time.time(), kind, text))
+
+    # The end.
+
+    async def finish(self) -> None:
+        """Run the load test's own stop and make the report."""
+        if not self.stop_reason:
+            self.stop("all users have left")
+        users = self.phases[-1].users_to if self.phases else 0
+        self.add_phase("Canceling" if self.was_signalled else "Decreasing", users, 0)
+        if self.description["has_test_stop"]:
+            LOGGER.info("running test_stop")
+            try:
+                await self.crew.errand("test_stop", self.settings)
+            except LoadTestError as error:
+                self.incident("test_stop", str(error).partition("\n")[0])
+        self.outcome.report = self.report()
+
+    def report(self) -> Report:
+        snapshot = self.books.left - self.books.baseline
+        wall = max(self.ended_at - self.measured_from, 0.0)
+        return Report(
+            snapshot=snapshot,
+            duration=wall,
+            classes=tuple(ReportClass(item["name"], tuple(item["rows"])) for item in self.description["classes"]),
+            phases=tuple(self.phases),
+            hosts=tuple(self.hosts()),
+            incidents=tuple(self.incidents),
+            engines=tuple(
+                EngineHealth(index, self.books.cpu.get(index, 0.0), wall, self.books.requests.get(index, 0))
+                for index in range(self.engines)
+            ),
+            versions=versions(),
+            seed=self.seed,
+            users=self.options.users,
+            load_test=str(self.parsed.file),
+            show_statuses=not self.options.no_status_codes,
+            show_errors=not self.options.no_error_summary,
+        )
+
+
+class Interrupted(Exception):
+    """The person does not want to wait."""
+
+
+HEARD: dict[str, Callable[[Supervisor, Hand, dict[str, Any]], None]] = {
+    "ready": Supervisor.heard_ready,
+    "done": Supervisor.heard_done,
+    "user": Supervisor.heard_user,
+    "traceback": Supervisor.heard_traceback,
+    "blocked": Supervisor.heard_blocked,
+    "abort": Supervisor.heard_abort,
+}
+
+
+def with_signals(handler: Callable[[int], None]) -> None:
+    """Let SIGINT and SIGTERM call `handler`, where this thread may say so."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, handler, number)
+        except (ValueError, RuntimeError):  # not the main thread: a notebook has handlers of its own
+            return
+
+
+def settings_of(options: Options) -> dict[str, Any]:
+    """Return the policy that every engine's requests follow: the fields of `_core.Settings`."""
+    return {
+        "base": options.host,
+        "timeout": options.timeout,
+        "connect_timeout": options.connect_timeout,
+        "max_body": options.max_body,
+        "cacert": limits.ca_file(options.cacert),
+        "verify": not options.accept_invalid_certs,
+        "proxy": options.proxy,
+        "keepalive": not options.no_keepalive,
+        "max_connection_age": options.max_connection_age,
+        "tls_resume": options.tls_resume,
+        "http_version": options.http_version,
+        "user_agent": f"gaggle/{VERSION}",
+    }
+
+
+def versions() -> dict[str, str]:
+    return {"gaggle": VERSION, "libcurl": transfer_version(), "python": platform.python_version()}

@@ -1,0 +1,29 @@
+"""What all tests share: the golden files, and `--golden`, which rewrites them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--golden", action="store_true", help="rewrite the golden files instead of comparing with them")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Return `golden(name, text)`: `text` is what tests/golden/`name` holds, or becomes it with --golden."""
+    rewrites = request.config.getoption("--golden")
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if rewrites:
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"there is no golden file {name}: run pytest with --golden and review the diff"
+        assert text == path.read_text(encoding="utf-8"), f"{name} differs: if it should, run pytest with --golden"
+
+    return compare
