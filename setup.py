@@ -34,6 +34,8 @@ DIRECTIVES = {
     "boundscheck": DEBUG,
     "initializedcheck": DEBUG,
     "nonecheck": DEBUG,
+    "auto_pickle": False,  # nothing of the core can be pickled, and the code that would say so is a seventh of it
+    "autotestdict": False,
 }
 QUIET = "-Wno-unused-function"  # of what Cython always writes out
 FAST_FLAGS = ["-O3", "-g0", "-DCYTHON_WITHOUT_ASSERTIONS=1", QUIET]

@@ -31,11 +31,11 @@ class Shopper(User):
         self.writer.close()
 
     @task
-    async def put(self) -> None:
+    async def add_to_cart(self) -> None:
         await self.redis("SET", f"cart:{self.number}", str(self.random.randint(1, 99)))
 
     @task(2)
-    async def look(self) -> None:
+    async def look_at_cart(self) -> None:
         await self.redis("GET", f"cart:{self.number}")
 
     async def redis(self, *words: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version as _version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 try:
     from gaggle._core import Client, Cookies, Headers, Response
@@ -30,6 +30,11 @@ from gaggle.user import (
     test_start,
     test_stop,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gaggle.report.model import Report
 
 __version__ = _version("gaggle-loadtest")
 
@@ -60,8 +65,8 @@ __all__ = [
 ]
 
 
-def run(*args: Any, **options: Any) -> Any:
+def run(target: str | Path | type[User], *others: type[User], **options: Any) -> Report:
     """Run a load test from Python: see `gaggle.session.run`, which is imported only when it is asked for."""
     from gaggle.session import run as run_now
 
-    return run_now(*args, **options)
+    return run_now(target, *others, **options)

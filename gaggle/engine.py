@@ -171,7 +171,7 @@ class Watch:
         self.engine = engine
         self.named: set[str] = set()
         self.duties: dict[CodeType, tuple[str, str]] = {
-            duty.task.function.__code__: (roster.name, duty.task.name)  # type: ignore[attr-defined]
+            duty.task.function.__code__: (roster.name, duty.task.name)
             for roster in engine.rosters
             for duty in (*roster.starts, *roster.tasks, *roster.stops)
             if hasattr(duty.task.function, "__code__")

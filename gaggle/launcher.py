@@ -36,8 +36,9 @@ class Launcher:
         """Serve until the supervisor has gone."""
         signal.set_wakeup_fd(self.wake_writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, ignored)
+        heard: list[Channel | int] = [self.channel, self.wake_reader]
         while True:
-            readable, _, _ = select.select([self.channel, self.wake_reader], [], [])
+            readable, _, _ = select.select(heard, [], [])
             self.reap()
             if self.channel in readable:
                 message = self.channel.receive()

@@ -50,9 +50,9 @@ class Row:
     sum_us: int = 0
     minimum_us: int = 0
     maximum_us: int = 0
-    statuses: dict[int, int] = field(default_factory=dict)
-    times: Histogram = field(default_factory=Histogram)
-    first_byte: Histogram = field(default_factory=Histogram)
+    statuses: dict[int, int] = field(default_factory=dict, kw_only=True)
+    times: Histogram = field(default_factory=Histogram, kw_only=True)
+    first_byte: Histogram = field(default_factory=Histogram, kw_only=True)
 
     @property
     def count(self) -> int:
@@ -81,8 +81,13 @@ class Row:
 
     def copy(self) -> Row:
         """Return an equal row that shares nothing with this one."""
-        both = self.times.copy(), self.first_byte.copy()
-        return Row(self.key, *_counts(self), self.minimum_us, self.maximum_us, dict(self.statuses), *both)
+        return Row(
+            self.key,
+            *(*_counts(self), self.minimum_us, self.maximum_us),
+            statuses=dict(self.statuses),
+            times=self.times.copy(),
+            first_byte=self.first_byte.copy(),
+        )
 
     def merge(self, other: Row) -> None:
         """Add what `other` counted, in place; the key stays."""
@@ -103,12 +108,10 @@ class Row:
         """What was counted since `other`; minimum and maximum stay. Raises ValueError if `other` has more times."""
         return Row(
             self.key,
-            *map(sub, _counts(self), _counts(other)),
-            self.minimum_us,
-            self.maximum_us,
-            _combined(self.statuses, other.statuses, sub),
-            self.times - other.times,
-            self.first_byte - other.first_byte,
+            *(*map(sub, _counts(self), _counts(other)), self.minimum_us, self.maximum_us),
+            statuses=_combined(self.statuses, other.statuses, sub),
+            times=self.times - other.times,
+            first_byte=self.first_byte - other.first_byte,
         )
 
 
@@ -156,9 +159,8 @@ class Snapshot:
     def read(cls, arena: Arena) -> Snapshot:
         """Return what the arena counts now; its engine goes on meanwhile. Raises ValueError when it is closed."""
         errors = (_read_error(*error) for error in arena.errors())
-        rows = (Row(Key(kind, label, name), *counts, *rest) for kind, label, name, counts, *rest in arena.rows())
         return cls(
-            _table(row for row in rows if not row.idle),
+            _table(row for row in _read_rows(arena) if not row.idle),
             {(error.key, error.text): error for error in errors},
             arena.lag(),
             *(getattr(arena, name) for name in NUMBERS),
@@ -205,8 +207,8 @@ class Snapshot:
         for name, error in other.errors.items():
             self._put_error(name, self.errors[name] + error if name in self.errors else error)
         self.lag.merge(other.lag)
-        for name in NUMBERS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for number in NUMBERS:
+            setattr(self, number, getattr(self, number) + getattr(other, number))
 
     def _put_error(self, name: tuple[Key, str], error: ErrorRow) -> None:
         if error.count:
@@ -260,6 +262,12 @@ def _combined(left: dict[T, int], right: dict[T, int], how: Callable[[int, int],
 
 def _table(rows: Iterable[Row]) -> dict[Key, Row]:
     return {row.key: row for row in rows}
+
+
+def _read_rows(arena: Arena) -> Iterator[Row]:
+    for kind, label, name, counts, minimum, maximum, statuses, times, first_byte in arena.rows():
+        numbers = (*counts, minimum, maximum)
+        yield Row(Key(kind, label, name), *numbers, statuses=statuses, times=times, first_byte=first_byte)
 
 
 def _read_error(kind: int, label: str, name: str, text: str, count: int, first_ns: int, last_ns: int) -> ErrorRow:
@@ -399,14 +407,21 @@ def _unpack(data: bytes) -> Snapshot:
 
 def _unpack_rows(parts: Unpacker, count: int) -> Iterator[Row]:
     for _ in range(count):
-        kind, label, name, *counts, statuses, times, first_byte = parts.take(PER_ROW)
-        codes = parts.take(2 * statuses)
-        row = Row(parts.key(kind, label, name), *counts)
-        row.statuses = dict(zip(codes[::2], codes[1::2], strict=True))
-        if len(row.statuses) != statuses or not all(row.statuses.values()) or max(row.statuses, default=0) > 0xFFFF:
-            raise ValueError("a packed snapshot with statuses that cannot be")
-        row.times, row.first_byte = parts.histogram(times), parts.histogram(first_byte)
-        yield row
+        kind, label, name, *numbers, statuses, times, first_byte = parts.take(PER_ROW)
+        yield Row(
+            parts.key(kind, label, name),
+            *numbers,
+            statuses=_unpack_statuses(parts.take(2 * statuses)),
+            times=parts.histogram(times),
+            first_byte=parts.histogram(first_byte),
+        )
+
+
+def _unpack_statuses(numbers: list[int]) -> dict[int, int]:
+    statuses = dict(zip(numbers[::2], numbers[1::2], strict=True))
+    if len(statuses) * 2 != len(numbers) or not all(numbers[1::2]) or max(statuses, default=0) > 0xFFFF:
+        raise ValueError("a packed snapshot with statuses that cannot be")
+    return statuses
 
 
 def _unpack_errors(parts: Unpacker, count: int) -> Iterator[ErrorRow]:

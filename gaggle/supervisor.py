@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import platform
 import random
 import signal
@@ -181,7 +182,7 @@ class Supervisor:
             settings=self.settings,
             shared=self.shared,
             is_replacement=is_replacement,
-            tells_of_users=LOGGER.isEnabledFor(logs.logging.INFO),
+            tells_of_users=LOGGER.isEnabledFor(logging.INFO),
         )
 
     # While it runs.

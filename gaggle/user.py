@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, overload
+from typing import Any, ClassVar, Protocol, TypeVar, overload
 
 from gaggle._core import Client
 from gaggle.errors import LoadTestError
@@ -111,8 +111,17 @@ def task(first: Any = 1, /, *, name: str | None = None) -> Any:
     return lambda function: mark(function, kind="task", weight=first, name=name)
 
 
-def _marker(kind: str) -> Any:
-    """Return a decorator that works with and without a name: `@on_start` and `@on_start(name="login")`."""
+class Marker(Protocol):
+    """A decorator that works with and without a name: `@on_start` and `@on_start(name="login")`."""
+
+    @overload
+    def __call__(self, function: JobType, /) -> JobType: ...
+    @overload
+    def __call__(self, /, *, name: str | None = None) -> Callable[[JobType], JobType]: ...
+
+
+def _marker(kind: str) -> Marker:
+    """Return the decorator that marks what it decorates as of this kind."""
 
     def decorate(function: Any = None, /, *, name: str | None = None) -> Any:
         if function is None:
@@ -139,7 +148,7 @@ def between(low: float, high: float) -> WaitTime:
     """Wait from `low` to `high` seconds after each task, all equally likely."""
     if not 0 <= low <= high:
         raise LoadTestError(f"between({low}, {high}): the shorter wait must come first, and neither may be below 0")
-    return lambda user: low + (high - low) * user.chance()  # type: ignore[no-any-return]
+    return lambda user: low + (high - low) * user.chance()
 
 
 def constant(seconds: float) -> WaitTime:

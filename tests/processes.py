@@ -22,7 +22,7 @@ Found = TypeVar("Found")
 
 
 def eventually(predicate: Callable[[], Found], timeout: float = 5.0, what: str = "") -> Found:
-    """Return the first true value of `predicate`, which is asked every 10 ms. Raises AssertionError after `timeout` s."""
+    """Return the first true value of `predicate`, asked every 10 ms. Raises AssertionError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (found := predicate()):
         assert time.monotonic() < deadline, f"not within {timeout} s: {what or predicate}"
@@ -84,7 +84,8 @@ class Process:
         with self.news:
             while not (found := self.find(pattern)):
                 left = deadline - time.monotonic()
-                assert left > 0 and self.open_streams, f"no line has {pattern!r}:\n{self.output()}"
+                may_come = left > 0 and self.open_streams > 0
+                assert may_come, f"no line has {pattern!r}:\n{self.output()}"
                 self.news.wait(left)
         return found
 
@@ -113,12 +114,19 @@ class Process:
         return children_of(self.pid)
 
     def wait(self, timeout: float = 60.0) -> int:
-        """Return the exit code. Raises AssertionError, after having ended everything, when it takes longer."""
+        """Return the exit code, once all output is in. Raises AssertionError, after ending all, if it takes longer."""
         try:
-            return self.popen.wait(timeout)
+            code = self.popen.wait(timeout)
         except subprocess.TimeoutExpired:
             self.end()
             raise AssertionError(f"{self} still ran after {timeout} s:\n{self.output()}") from None
+        self.read_to_end()
+        return code
+
+    def read_to_end(self) -> None:
+        """Let the readers end, unless a descendant keeps their streams open."""
+        for reader in self.readers:
+            reader.join(GRACE_SECONDS)
 
     def survivors(self) -> list[str]:
         """Once the process has ended: end what it has left behind after five seconds, and return what that was."""
@@ -127,8 +135,7 @@ class Process:
             time.sleep(POLL_SECONDS)
         found = [f"{pid} {words_of(pid)}" for pid in left]
         kill(left)
-        for reader in self.readers:
-            reader.join(GRACE_SECONDS)
+        self.read_to_end()
         return found
 
     def end(self) -> None:

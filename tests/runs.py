@@ -73,7 +73,15 @@ class Gaggle(Process):
     def __init__(self, load_test: Path, *arguments: str, folder: Path, env: Mapping[str, str] | None = None) -> None:
         self.report_file = folder / "report.json"
         self.report_file.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "gaggle", load_test, *arguments, "--report-file", self.report_file]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "gaggle",
+            load_test,
+            *arguments,
+            "--report-file",
+            self.report_file,
+        ]
         super().__init__(command, folder, clean_environment() | dict(env or {}))
 
     def launchers(self) -> list[int]:

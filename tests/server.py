@@ -87,11 +87,11 @@ class Incoming:
     def until(self, mark: bytes, limit: int = HEAD_LIMIT) -> Generator[None, None, bytes]:
         """Return what comes up to and with `mark`. Raises BadRequest when it is longer than `limit`."""
         searched = 0
-        while (at := self.buffer.find(mark, searched)) < 0:
-            if len(self.buffer) > limit:
-                raise BadRequest("the head of the request is too long")
+        while (at := self.buffer.find(mark, searched)) < 0 and len(self.buffer) <= limit:
             searched = max(0, len(self.buffer) - len(mark) + 1)
             yield
+        if not 0 <= at <= limit:
+            raise BadRequest("the head of the request is too long")
         return self.take(at + len(mark))
 
     def exactly(self, size: int) -> Generator[None, None, bytes]:

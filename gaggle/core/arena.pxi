@@ -52,6 +52,7 @@ cpdef enum:
     ARENA_KINDS = 3
 
 cdef enum:
+    ARENA_TRIES = 50         # at reading a row; one takes a few microseconds, and no engine counts as fast in one row
     ARENA_VERSION = 1
     ARENA_PAGE = 4096
     ARENA_OTHER_STATUS = 0xFFFF
@@ -222,6 +223,7 @@ cdef class Arena:
         if self.header is not NULL:
             munmap(self.header, ARENA_SIZE)
             self.header = NULL
+            self.slots = self.entries = None    # what they find is gone
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -281,7 +283,7 @@ cdef class Arena:
         return index
 
     cpdef int error(self, int slot, str text) except -1:
-        """Count one error of a slot. `text` is cut to 255 bytes of UTF-8; when all entries are taken it is "(other)"."""
+        """Count one error of a slot, by its text, cut to 255 bytes of UTF-8; when all entries are taken, "(other)"."""
         cdef ErrorEntry* entry = self.entry(self.find_error(slot, text, True))
         cdef int64_t now = arena_now_ns()
         if entry.count == 0:
@@ -347,10 +349,10 @@ cdef class Arena:
     # What the supervisor reads.
 
     def rows(self):
-        """Return a tuple a slot, per snapshot: (kind, label, name, counts, minimum_us, maximum_us, statuses, times, first_byte).
+        """Return a tuple a slot: (kind, label, name, counts, minimum_us, maximum_us, statuses, times, first_byte).
 
-        `counts` is in the order of the enum; `statuses` maps a code to its count (0xFFFF: the codes after the 100th);
-        minimum_us and maximum_us are 0 when nothing was timed in this epoch. Used "(other)" slots come last.
+        Per snapshot. `counts` is in the order of the enum; `statuses` maps a code to its count (0xFFFF: those after the
+        100th); minimum_us and maximum_us are 0 when nothing was timed in this epoch. Used "(other)" slots come last.
         """
         cdef Header* header = self.opened()
         cdef int index, count = min(<int>arena_published(&header.slot_count), ARENA_SLOTS)
@@ -364,16 +366,25 @@ cdef class Arena:
         return rows
 
     cdef tuple row(self, int index, tuple key):
+        # The writer does not wait: what changed while it was read is read again, so that counts and times agree.
         cdef Slot* slot = self.at(index)
         cdef bint fresh = arena_published_word(&slot.epoch) == self.header.epoch
-        times = Histogram.from_buckets(&slot.times)
-        first_byte = Histogram.from_buckets(&slot.first_byte) if slot.has_first_byte else Histogram()
+        cdef Histogram times
+        cdef tuple counts
+        cdef int tries
+        for tries in range(ARENA_TRIES):
+            counts = slot_counts(slot)
+            times = Histogram.from_buckets(&slot.times)
+            first_byte = Histogram.from_buckets(&slot.first_byte) if slot.has_first_byte else Histogram()
+            statuses = slot_statuses(slot)
+            if times.total == counts[ANSWERED] + counts[BROKEN] and counts == slot_counts(slot):
+                break
         return (
             *key,
-            slot_counts(slot),
+            counts,
             slot.minimum_us if fresh else 0,
             slot.maximum_us if fresh else 0,
-            slot_statuses(slot),
+            statuses,
             times,
             first_byte,
         )
@@ -386,12 +397,11 @@ cdef class Arena:
         for index in range(count):
             entry = self.entry(index)
             if entry.count > entry.forgiven:
-                text = arena_string(entry.text, sizeof(entry.text))
-                found.append((*slot_key(self.at(entry.slot)), text, entry.count - entry.forgiven, entry.first_ns, entry.last_ns))
+                key = slot_key(self.at(entry.slot))
+                found.append((*key, arena_string(entry.text, sizeof(entry.text)), *arena_error_counts(entry)))
         entry = self.entry(ARENA_ERRORS)
         if self.header.errors_lost and entry.count > entry.forgiven:
-            other = (KIND_REQUEST, "", "(other)", "(other)")
-            found.append((*other, entry.count - entry.forgiven, entry.first_ns, entry.last_ns))
+            found.append((KIND_REQUEST, "", "(other)", "(other)", *arena_error_counts(entry)))
         return found
 
     def lag(self):
@@ -539,6 +549,10 @@ cdef tuple slot_counts(const Slot* slot):
     for i in range(COUNTS - 1, -1, -1):
         counts[i] = arena_published_word(&slot.counts[i])
     return tuple([counts[i] for i in range(COUNTS)])
+
+
+cdef tuple arena_error_counts(const ErrorEntry* entry):
+    return entry.count - entry.forgiven, entry.first_ns, entry.last_ns
 
 
 cdef dict slot_statuses(const Slot* slot):

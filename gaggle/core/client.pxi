@@ -1,6 +1,7 @@
 # What a load test calls: one user's requests, cookies, headers and connections.
 import json as client_json
 from base64 import b64encode as client_b64encode
+from collections.abc import MutableMapping as client_mapping
 from urllib.parse import quote as client_quote, urlencode as client_urlencode
 
 from cpython.dict cimport PyDict_GetItem
@@ -76,25 +77,22 @@ cdef class UserHeaders:
     def __len__(self):
         return len(self.list.fields)
 
-    def get(self, name, default=None):
-        return self.list.fields.get(name.lower(), (None, default))[1]
-
-    def pop(self, name, default=None):
-        value = self.get(name, default)
-        self.list = self.list.without((name.lower(),))
-        return value
-
-    def update(self, fields):
-        self.list = self.list.with_fields(dict(fields))
-
-    def keys(self):
-        return list(self)
-
-    def items(self):
-        return list(self.list.fields.values())
+    # What else a mapping can do is made of the above.
+    get = client_mapping.get
+    keys = client_mapping.keys
+    values = client_mapping.values
+    items = client_mapping.items
+    pop = client_mapping.pop
+    popitem = client_mapping.popitem
+    clear = client_mapping.clear
+    update = client_mapping.update
+    setdefault = client_mapping.setdefault
 
     def __repr__(self):
         return f"UserHeaders({dict(self.items())!r})"
+
+
+client_mapping.register(UserHeaders)
 
 
 cdef class Client:

@@ -40,7 +40,7 @@ cdef struct CookieText:            # a part of a Set-Cookie line
 
 
 cdef CookieText cookies_cut(CookieText* rest, char mark) noexcept nogil:
-    """Return what stands before the first `mark` in `rest`, without the white space around it, and leave what follows."""
+    """Cut off `rest` what stands before its first `mark`, and the mark; return it without the white space around it."""
     cdef const char* found = <const char*>memchr(rest.data, mark, rest.size)
     cdef CookieText text = CookieText(rest.data, rest.size if found == NULL else found - rest.data)
     cdef Py_ssize_t used = text.size + (found != NULL)
@@ -78,11 +78,11 @@ cdef int cookies_number(CookieText text, int most) noexcept nogil:
     return number if size else -1
 
 
-# Dates: RFC 6265 section 5.1.1 reads day, month, year and time in any order, so RFC 1123, RFC 850 and asctime dates too.
+# Dates: RFC 6265 section 5.1.1 reads day, month, year and time in any order, so it reads RFC 1123, RFC 850 and asctime.
 
 cdef struct CookieDate:
     int hour, minute, second       # hour is -1 until a time was found
-    int day, month, year           # 0 until found
+    int day, month, year           # -1 until found
 
 
 cdef inline bint cookies_in_date(unsigned char c) noexcept nogil:
@@ -132,16 +132,15 @@ cdef void cookies_date_token(CookieText token, CookieDate* date) noexcept nogil:
     cdef int day = cookies_number(token, 2)
     if date.hour < 0 and cookies_time(token, date):
         return
-    if date.day == 0 and day > 0:
+    if date.day < 0 and day >= 0:
         date.day = day
-    elif date.month != 0 or not cookies_month(token, date):
-        if date.year == 0:
-            cookies_year(token, date)
+    elif (date.month >= 0 or not cookies_month(token, date)) and date.year < 0:
+        cookies_year(token, date)
 
 
 cdef double cookies_date(CookieText text) noexcept nogil:
     """Return the unix time of a date as servers write it, NAN if it is none."""
-    cdef CookieDate date = CookieDate(-1, 0, 0, 0, 0, 0)
+    cdef CookieDate date = CookieDate(-1, 0, 0, -1, -1, -1)
     cdef CookieText token
     cdef Py_ssize_t i = 0, start
     while i < text.size:
@@ -156,7 +155,7 @@ cdef double cookies_date(CookieText text) noexcept nogil:
 
 cdef double cookies_seconds(const CookieDate* date) noexcept nogil:
     """Return the unix time of `date`, NAN if there is no such moment or something is missing."""
-    if not 0 <= date.hour <= 23 or date.minute > 59 or date.second > 59 or date.year < 1601 or date.month == 0:
+    if not 0 <= date.hour <= 23 or date.minute > 59 or date.second > 59 or date.year < 1601 or date.month < 0:
         return NAN
     if not 1 <= date.day <= cookies_month_days(date.year, date.month):
         return NAN
@@ -188,6 +187,10 @@ cdef bint cookies_is_address(str host):
 cdef inline bint cookies_within(str host, str domain):
     """Return whether `host` is a subdomain of `domain`."""
     return len(host) > len(domain) and host.endswith(domain) and host[len(host) - len(domain) - 1] == u"."
+
+
+cdef inline bint cookies_related(str one, str other):
+    return one == other or cookies_within(one, other) or cookies_within(other, one)
 
 
 cdef bint cookies_is_suffix(str domain):
@@ -324,7 +327,7 @@ cdef class Cookie:
         return f"Cookie({self.name!r}, {self.value!r}, domain={self.domain!r}, path={self.path!r})"
 
 
-# The attributes of a Set-Cookie line: RFC 6265 section 5.2.1 to 5.2.6. The last of a kind counts, a senseless one does not.
+# The attributes of a Set-Cookie line: RFC 6265 section 5.2.1 to 5.2.6. The last one of a kind that makes sense counts.
 
 ctypedef int (*CookieTake)(Cookie cookie, CookieText value, double now) except -1
 
@@ -386,17 +389,19 @@ cookies_ATTRIBUTES[5].name, cookies_ATTRIBUTES[5].take = "httponly", cookies_tak
 
 
 cdef int cookies_take(Cookie cookie, CookieText name, CookieText value, double now) except -1:
-    """Let `cookie` take one attribute; what no table knows is ignored, so is what is too long to be meant."""
+    """Let `cookie` take one attribute; an unknown one is ignored, and one that is too long (6265bis 5.6)."""
     cdef int i
+    if value.size > COOKIES_ATTRIBUTE_BYTES:
+        return 0
     for i in range(6):
-        if (value.size <= COOKIES_ATTRIBUTE_BYTES and <size_t>name.size == strlen(cookies_ATTRIBUTES[i].name)
+        if (<size_t>name.size == strlen(cookies_ATTRIBUTES[i].name)
                 and headers_same(name.data, cookies_ATTRIBUTES[i].name, name.size)):
             return cookies_ATTRIBUTES[i].take(cookie, value, now)
     return 0
 
 
 cdef Cookie cookies_parse(bytes line, double now):
-    """Return the cookie in one Set-Cookie value as it was written (RFC 6265 section 5.2), None if it is to be ignored."""
+    """Return the cookie in one Set-Cookie value as it was written (RFC 6265 section 5.2), None if that is none."""
     cdef CookieText rest = CookieText(PyBytes_AS_STRING(line), PyBytes_GET_SIZE(line))
     cdef bint spoilt = cookies_has_control(rest)
     cdef CookieText value = cookies_cut(&rest, b";")
@@ -435,21 +440,20 @@ cdef class Cookies:
         cdef double now = cookies_now()
         cdef Cookie cookie = cookies_parse(line, now)
         secure = cookies_trusted(host, secure)
-        if cookie is not None and cookie.settle(host, path, secure) and (secure or not self.shadows(cookie)):
+        if cookie is not None and cookie.settle(host, path, secure) and (secure or not self.shadows(cookie, now)):
             self.keep(cookie, now)
 
-    cdef bint shadows(self, Cookie cookie):
-        """Return whether a cookie from http would hide a Secure one of that name (6265bis 5.7, "leave secure cookies alone")."""
+    cdef bint shadows(self, Cookie cookie, double now):
+        """Return whether a cookie from http would hide a Secure one: 6265bis 5.7, "leave secure cookies alone"."""
         cdef Cookie old
         for old in self.kept or ():
-            if (old.secure and old.same_name(cookie) and cookies_path_matches(cookie.path, old.path)
-                    and (cookies_within(old.domain, cookie.domain) or old.domain == cookie.domain
-                         or cookies_within(cookie.domain, old.domain))):
+            if (old.secure and old.until > now and old.same_name(cookie) and cookies_related(old.domain, cookie.domain)
+                    and cookies_path_matches(cookie.path, old.path)):
                 return True
         return False
 
     cdef int keep(self, Cookie cookie, double now) except -1:
-        """Put `cookie` in the place of the one it replaces, else at the end; one that is over only takes the old one out."""
+        """Put `cookie` in the place of the one it replaces, else at the end; one that is over only removes that one."""
         cdef Py_ssize_t place = self.place(cookie)
         cdef bint over = cookie.until <= now
         self.sent_host = None
@@ -478,7 +482,7 @@ cdef class Cookies:
         return 0
 
     cdef int make_room(self, str domain, double now) except -1:
-        """Evict for one more of `domain`: what is over, then the domain's oldest, then the jar's (RFC 6265 section 5.3)."""
+        """Evict for one more of `domain`: what is over, its oldest, the oldest of all (RFC 6265 section 5.3)."""
         cdef Cookie cookie
         self.drop_expired(now)
         cdef list same = [i for i, cookie in enumerate(self.kept) if cookie.domain == domain]
@@ -524,17 +528,22 @@ cdef class Cookies:
             if cookies_path_matches(path, cookie.path):
                 cookies_insert(found, cookie)
         self.sent = cookies_join(found)
-        self.sent_host, self.sent_path, self.sent_secure, self.sent_until = host, None if rooted else path, secure, until
+        self.sent_host, self.sent_secure, self.sent_until = host, secure, until
+        self.sent_path = None if rooted else path
         return self.sent
 
-    def set(self, name, value, str domain="", str path="/", bint secure=False, expires=None):
+    def set(self, name, value, str domain not None="", str path not None="/", bint secure=False,
+            expires=None):
         """Put in a cookie by hand, for `domain` and its subdomains; "" is every host that the user visits.
 
-        expires: unix time, None: as long as the jar. Raises ValueError when a cookie cannot hold `name` or `value`.
+        expires: unix time, None: as long as the jar. Raises ValueError when a cookie cannot hold `name` or `value`, and
+        when the path does not start with a slash.
         """
         cdef Cookie cookie = cookies_parse(f"{name}={value}".encode(), 0)
         if cookie is None or cookie.name != name or cookie.value != value:
             raise ValueError(f"no cookie can have the name {name!r} and the value {value!r}")
+        if not path.startswith("/"):
+            raise ValueError(f"the path of a cookie starts with a slash, not as {path!r}")
         cookie.domain, cookie.path, cookie.secure = domain.removeprefix(".").lower(), path, secure
         cookie.host_only = bool(domain) and cookies_is_address(domain)
         cookie.until = INFINITY if expires is None else expires

@@ -1,4 +1,4 @@
-# The header fields of one response: a mapping that is only a view of the bytes that came (RFC 9110 section 5, RFC 9112 section 5).
+# The header fields of one response: a mapping that is a view of the bytes that came (RFC 9110 and 9112, section 5).
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeLatin1, PyUnicode_DecodeUTF8
@@ -7,7 +7,9 @@ from libc.string cimport memchr
 import collections.abc as headers_abc
 
 
-cdef struct HeaderField:
+cdef struct HeaderField:           # the field that a scan has come to
+    const char* rest               # of the bytes, after this field
+    const char* end
     const char* name               # of ASCII in every sane response; other bytes are read as in a value
     Py_ssize_t name_size
     const char* value              # without the white space around it; may hold folds
@@ -38,24 +40,39 @@ cdef inline const char* headers_line_end(const char* at, const char* end) noexce
     return end if feed == NULL else feed
 
 
-cdef const char* headers_next(const char* at, const char* end, HeaderField* field) noexcept nogil:
-    """Fill `field` with the field line at `at` and return where the next one starts; NULL after the last.
+cdef HeaderField headers_scan(bytes raw):
+    """Return a scan that stands before the first field of `raw`, which has to stay alive meanwhile."""
+    cdef const char* start = PyBytes_AS_STRING(raw)
+    return HeaderField(start, start + PyBytes_GET_SIZE(raw), NULL, 0, NULL, 0, False)
+
+
+cdef bint headers_next(HeaderField* field) noexcept nogil:
+    """Go on to the next field; False after the last.
 
     Lines without a colon or without a name are passed over: a response is judged by what is in it, not refused here.
     """
     cdef const char* stop
     cdef const char* colon
-    while at < end:
-        stop = headers_line_end(at, end)
-        colon = <const char*>memchr(at, b":", stop - at)
+    while field.rest < field.end:
+        field.name = field.rest
+        stop = headers_line_end(field.rest, field.end)
+        colon = <const char*>memchr(field.name, b":", stop - field.name)
         field.folded = False
-        while stop + 1 < end and (stop[1] == b" " or stop[1] == b"\t"):    # obs-fold, RFC 9112 section 5.2
+        while stop + 1 < field.end and (stop[1] == b" " or stop[1] == b"\t"):    # obs-fold, RFC 9112 section 5.2
             field.folded = True
-            stop = headers_line_end(stop + 1, end)
-        field.name, at = at, stop + 1
+            stop = headers_line_end(stop + 1, field.end)
+        field.rest = stop + 1
         if colon != NULL and headers_split(field, colon, stop):
-            return at
-    return NULL
+            return True
+    return False
+
+
+cdef inline bint headers_next_of(HeaderField* field, const char* name, Py_ssize_t size) noexcept nogil:
+    """Go on to the next field that is called `name`; False if there is none."""
+    while headers_next(field):
+        if field.name_size == size and headers_same(field.name, name, size):
+            return True
+    return False
 
 
 cdef inline bint headers_split(HeaderField* field, const char* colon, const char* stop) noexcept nogil:
@@ -85,9 +102,18 @@ cdef inline str headers_name(HeaderField* field):
     return headers_text(field.name, field.name_size)
 
 
-cdef inline str headers_value(HeaderField* field):
-    cdef str text = headers_text(field.value, field.value_size)
-    return " ".join([line.strip(" \t\r") for line in text.split("\n")]) if field.folded else text
+cdef bytes headers_bytes(HeaderField* field):
+    """Return the value as it came; of a folded one the lines with a space between them."""
+    cdef bytes value = field.value[:field.value_size]
+    return b" ".join([line.strip(b" \t\r") for line in value.split(b"\n")]) if field.folded else value
+
+
+cdef str headers_value(HeaderField* field):
+    cdef bytes unfolded
+    if not field.folded:
+        return headers_text(field.value, field.value_size)
+    unfolded = headers_bytes(field)
+    return headers_text(PyBytes_AS_STRING(unfolded), PyBytes_GET_SIZE(unfolded))
 
 
 @cython.final
@@ -111,35 +137,36 @@ cdef class Headers:
 
     cdef str find(self, name):
         """Return the value of `name`, several fields joined by a comma (RFC 9110 section 5.3), or None. Per request."""
-        cdef HeaderField field
         cdef Py_ssize_t size
         cdef const char* wanted = PyUnicode_AsUTF8AndSize(name, &size)
-        cdef const char* at = PyBytes_AS_STRING(self.raw)
-        cdef const char* end = at + PyBytes_GET_SIZE(self.raw)
+        cdef HeaderField field = headers_scan(self.raw)
         cdef str found = None
-        at = headers_next(at, end, &field)
-        while at != NULL:
-            if field.name_size == size and headers_same(field.name, wanted, size):
-                found = headers_value(&field) if found is None else found + ", " + headers_value(&field)
-            at = headers_next(at, end, &field)
+        while headers_next_of(&field, wanted, size):
+            found = headers_value(&field) if found is None else found + ", " + headers_value(&field)
+        return found
+
+    cdef list raw_all(self, name):
+        """Return the values of all fields called `name` as bytes: what a cookie jar takes. Per response with cookies."""
+        cdef Py_ssize_t size
+        cdef const char* wanted = PyUnicode_AsUTF8AndSize(name, &size)
+        cdef HeaderField field = headers_scan(self.raw)
+        cdef list found = []
+        while headers_next_of(&field, wanted, size):
+            found.append(headers_bytes(&field))
         return found
 
     def multi_items(self):
         """Return all (name, value) pairs in order, names as they came, repeated fields apart."""
-        cdef HeaderField field
-        cdef const char* at = PyBytes_AS_STRING(self.raw)
-        cdef const char* end = at + PyBytes_GET_SIZE(self.raw)
+        cdef HeaderField field = headers_scan(self.raw)
         cdef list pairs = []
-        at = headers_next(at, end, &field)
-        while at != NULL:
+        while headers_next(&field):
             pairs.append((headers_name(&field), headers_value(&field)))
-            at = headers_next(at, end, &field)
         return pairs
 
     def get_all(self, name):
         """Return the values of all fields called `name`, in order: for Set-Cookie, which must not be joined."""
-        cdef str wanted = name.lower()
-        return [value for field, value in self.multi_items() if field.lower() == wanted]
+        cdef bytes value
+        return [headers_text(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)) for value in self.raw_all(name)]
 
     def get(self, name, default=None):
         cdef str found = self.find(name)

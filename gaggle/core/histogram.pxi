@@ -96,9 +96,14 @@ cdef class Histogram:
     cdef Histogram from_buckets(const Buckets* buckets):
         # Per snapshot: reads the touched chunks only, while another process may be writing them.
         cdef Histogram made = Histogram()
-        made.reserve(buckets.touched)
-        histogram_copy(made.touched, made.cells, buckets)
-        made.settle()
+        cdef uint64_t touched[HISTOGRAM_WORDS]
+        memcpy(touched, buckets.touched, sizeof(touched))    # once: the writer may set more bits meanwhile
+        cdef int chunks = histogram_size(touched)
+        if chunks:
+            made.cells = <uint64_t*>malloc(chunks * HISTOGRAM_CHUNK * sizeof(uint64_t))
+            if made.cells is NULL:
+                raise MemoryError()
+            made.total = histogram_copy(touched, buckets, made.touched, made.cells)
         return made
 
     @staticmethod
@@ -151,7 +156,8 @@ cdef class Histogram:
     def encode(self):
         """Return the histogram as HdrHistogram V2 bytes, not compressed: 40 for an empty one, typically below 2,000."""
         cdef int chunks = histogram_size(self.touched)
-        cdef uint8_t* room = <uint8_t*>malloc(chunks * (HISTOGRAM_CHUNK * 9 + 3) + 1)    # at most 9 bytes a counter, 3 a gap
+        # At most 9 bytes a counter, and 3 for the gap before a chunk.
+        cdef uint8_t* room = <uint8_t*>malloc(chunks * (HISTOGRAM_CHUNK * 9 + 3) + 1)
         if room is NULL:
             raise MemoryError()
         try:
@@ -248,7 +254,8 @@ cdef class Histogram:
         cdef Histogram a = self, b = other
         if a.total != b.total or memcmp(a.touched, b.touched, sizeof(a.touched)):
             return False
-        return memcmp(a.cells, b.cells, histogram_size(a.touched) * HISTOGRAM_CHUNK * sizeof(uint64_t)) == 0
+        cdef size_t size = histogram_size(a.touched) * HISTOGRAM_CHUNK * sizeof(uint64_t)
+        return size == 0 or memcmp(a.cells, b.cells, size) == 0
 
     def __bool__(self):
         return self.total != 0
@@ -307,10 +314,6 @@ cdef struct HistogramShape:    # what an object takes, for __sizeof__: reference
     uint64_t total
 
 
-# cookie, length of the counts, normalizing offset, digits, lowest, highest, ratio: the V2 header, big-endian
-cdef object histogram_HEADER = struct.Struct(">iIiiqqd")
-
-
 cdef inline void histogram_only(uint64_t* touched, int chunk) noexcept nogil:
     cdef int word
     for word in range(HISTOGRAM_WORDS):
@@ -340,20 +343,38 @@ cdef int histogram_check(uint64_t total, uint64_t more) except -1:
     return 0
 
 
-cdef void histogram_copy(const uint64_t* touched, uint64_t* cells, const Buckets* buckets) noexcept nogil:
-    # `touched` is what was reserved: the bitmap in `buckets` may have grown since.
+cdef uint64_t histogram_copy(
+    const uint64_t* wanted, const Buckets* buckets, uint64_t* touched, uint64_t* cells
+) noexcept nogil:
+    # Copy the `wanted` chunks, mark in `touched` those that are not all zero, return the sum of all counters.
     cdef int word, chunk
-    cdef uint64_t bits
+    cdef uint64_t bits, inside, total = 0
     for word in range(HISTOGRAM_WORDS):
-        bits = touched[word]
+        bits = wanted[word]
         while bits:
             chunk = word * 64 + histogram_lowest(bits)
             memcpy(cells, &buckets.counts[chunk * HISTOGRAM_CHUNK], HISTOGRAM_CHUNK * sizeof(uint64_t))
-            cells += HISTOGRAM_CHUNK
+            inside = histogram_inside(cells)
+            if inside:
+                touched[word] |= bits & -bits
+                cells += HISTOGRAM_CHUNK
+            total += inside
             bits &= bits - 1
+    return total
 
 
-cdef void histogram_add(const uint64_t* touched, uint64_t* cells, const uint64_t* also, const uint64_t* more) noexcept nogil:
+cdef inline uint64_t histogram_inside(const uint64_t* cells) noexcept nogil:
+    # The sum of a chunk. It cannot wrap around to 0: a histogram has at most 2**63 - 1 counts.
+    cdef int i
+    cdef uint64_t inside = 0
+    for i in range(HISTOGRAM_CHUNK):
+        inside += cells[i]
+    return inside
+
+
+cdef void histogram_add(
+    const uint64_t* touched, uint64_t* cells, const uint64_t* also, const uint64_t* more
+) noexcept nogil:
     # Add the chunks `more` (which are those in `also`) to `cells` (those in `touched`, among which all of `also`).
     cdef int word, i
     cdef uint64_t bits
@@ -368,7 +389,9 @@ cdef void histogram_add(const uint64_t* touched, uint64_t* cells, const uint64_t
             bits &= bits - 1
 
 
-cdef bint histogram_subtract(const uint64_t* touched, uint64_t* cells, const uint64_t* also, const uint64_t* less) noexcept nogil:
+cdef bint histogram_subtract(
+    const uint64_t* touched, uint64_t* cells, const uint64_t* also, const uint64_t* less
+) noexcept nogil:
     # As histogram_add. False, with `cells` spoiled, when something is missing.
     cdef int word, i
     cdef uint64_t bits, missing = 0
@@ -388,23 +411,20 @@ cdef bint histogram_subtract(const uint64_t* touched, uint64_t* cells, const uin
 
 cdef uint64_t histogram_squeeze(uint64_t* touched, uint64_t* cells) noexcept nogil:
     # Move the chunks that are not all zero together, clear the bits of the others, return the sum of all counters.
-    cdef int word, i
-    cdef uint64_t bits, sum, any, total = 0
+    cdef int word
+    cdef uint64_t bits, inside, total = 0
     cdef uint64_t* kept = cells
     for word in range(HISTOGRAM_WORDS):
         bits = touched[word]
         while bits:
-            sum = any = 0
-            for i in range(HISTOGRAM_CHUNK):
-                sum += cells[i]
-                any |= cells[i]
-            if any == 0:
+            inside = histogram_inside(cells)
+            if inside == 0:
                 touched[word] &= ~(bits & -bits)
             else:
                 if kept != cells:
                     memcpy(kept, cells, HISTOGRAM_CHUNK * sizeof(uint64_t))
                 kept += HISTOGRAM_CHUNK
-            total += sum
+            total += inside
             cells += HISTOGRAM_CHUNK
             bits &= bits - 1
     return total
@@ -417,9 +437,7 @@ cdef int histogram_find(const uint64_t* touched, const uint64_t* cells, uint64_t
     for word in range(HISTOGRAM_WORDS):
         bits = touched[word]
         while bits:
-            inside = 0
-            for i in range(HISTOGRAM_CHUNK):
-                inside += cells[i]
+            inside = histogram_inside(cells)
             if before + inside >= wanted:
                 return (word * 64 + histogram_lowest(bits)) * HISTOGRAM_CHUNK + histogram_reach(cells, wanted - before)
             before += inside
@@ -472,6 +490,11 @@ cdef uint64_t histogram_upto(const uint64_t* touched, const uint64_t* cells, int
 
 # The V2 bytes. Counts are written from index 0 up as ZigZag LEB128-64b9B (at most 9 bytes, the ninth with 8 bits; not
 # protobuf's): a positive number is a count, a negative one a run of that many zeros, and a zero is itself.
+
+# cookie, length of the counts, normalizing offset, digits, lowest, highest, ratio; big-endian
+cdef object histogram_HEADER = struct.Struct(">iIiiqqd")
+cdef bytes histogram_HEAD = histogram_HEADER.pack(HISTOGRAM_COOKIE, 0, 0, 3, 1, HISTOGRAM_HIGHEST, 1.0)
+
 
 cdef inline uint8_t* histogram_put(uint8_t* at, int64_t value) noexcept nogil:
     cdef uint64_t rest = (<uint64_t>value << 1) ^ <uint64_t>(value >> 63)
@@ -527,7 +550,9 @@ cdef uint8_t* histogram_write(uint8_t* at, const uint64_t* touched, const uint64
     return at
 
 
-cdef const char* histogram_scan(const uint8_t* at, const uint8_t* end, uint64_t* touched, uint64_t* total) noexcept nogil:
+cdef const char* histogram_scan(
+    const uint8_t* at, const uint8_t* end, uint64_t* touched, uint64_t* total
+) noexcept nogil:
     # Check the counts and find the chunks they need and their sum. NULL, or what is wrong: nothing was added yet.
     cdef int64_t value
     cdef int word, index = 0
@@ -552,7 +577,9 @@ cdef const char* histogram_scan(const uint8_t* at, const uint8_t* end, uint64_t*
     return NULL
 
 
-cdef void histogram_fill(const uint8_t* at, const uint8_t* end, const uint64_t* touched, uint64_t* cells) noexcept nogil:
+cdef void histogram_fill(
+    const uint8_t* at, const uint8_t* end, const uint64_t* touched, uint64_t* cells
+) noexcept nogil:
     # Add the counts, which were checked, to `cells`, which have their chunks.
     cdef int64_t value = 0
     cdef int index = 0, chunk = -1
@@ -571,24 +598,34 @@ cdef void histogram_fill(const uint8_t* at, const uint8_t* end, const uint64_t* 
 
 cdef bytes histogram_unwrap(bytes data):
     # Return the uncompressed form, its header checked. Raises ValueError.
-    if len(data) >= 8 and struct.unpack_from(">i", data)[0] == HISTOGRAM_COOKIE_COMPRESSED:
+    cdef Py_ssize_t length = len(data)
+    cdef const char* head = PyBytes_AS_STRING(histogram_HEAD)
+    if length >= 8 and histogram_big(data, 0) == HISTOGRAM_COOKIE_COMPRESSED:
         data = histogram_inflate(data)
-    if len(data) < HISTOGRAM_HEADER:
-        raise ValueError(f"not an encoded histogram: {len(data)} bytes are too few")
-    cookie, length, offset, digits, lowest, highest, ratio = histogram_HEADER.unpack_from(data)
-    if cookie != HISTOGRAM_COOKIE:
-        raise ValueError(f"not an encoded histogram: cookie {cookie & 0xffffffff:#x}")
-    if (offset, digits, lowest, ratio) != (0, 3, 1, 1.0) or highest < 2:
-        raise ValueError(f"not a histogram like ours: {digits} digits from {lowest} to {highest}, offset {offset}, ratio {ratio}")
-    if length != len(data) - HISTOGRAM_HEADER:
-        raise ValueError(f"not an encoded histogram: {length} bytes announced, {len(data) - HISTOGRAM_HEADER} there")
+        length = len(data)
+    if length < HISTOGRAM_HEADER:
+        raise ValueError(f"not an encoded histogram: {length} bytes are too few")
+    cdef const char* given = PyBytes_AS_STRING(data)
+    if memcmp(given, head, 4):
+        raise ValueError(f"not an encoded histogram: cookie {histogram_big(data, 0):#x}")
+    if histogram_big(data, 4) != <uint64_t>(length - HISTOGRAM_HEADER):
+        raise ValueError(f"not an encoded histogram: {length - HISTOGRAM_HEADER} bytes of counts, not as announced")
+    # Another highest value only means another number of counters; any other difference, other values for them.
+    if memcmp(given + 8, head + 8, 16) or memcmp(given + 32, head + 32, 8):
+        raise ValueError(f"not a histogram like ours: {histogram_HEADER.unpack_from(data)}")
     return data
+
+
+cdef inline uint32_t histogram_big(bytes data, int at) noexcept:
+    # The big-endian number of 4 bytes at `at`.
+    cdef const uint8_t* byte = <const uint8_t*>PyBytes_AS_STRING(data) + at
+    return <uint32_t>byte[0] << 24 | <uint32_t>byte[1] << 16 | <uint32_t>byte[2] << 8 | byte[3]
 
 
 cdef bytes histogram_inflate(bytes data):
     # Inflate no more than the longest histogram has: a few KB may announce gigabytes.
     most = HISTOGRAM_HEADER + HISTOGRAM_LENGTH * 9
-    if struct.unpack_from(">I", data, 4)[0] != len(data) - 8:
+    if histogram_big(data, 4) != <uint64_t>(len(data) - 8):
         raise ValueError("not an encoded histogram: wrong length of the compressed part")
     stream = zlib.decompressobj()
     try:

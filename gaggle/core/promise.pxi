@@ -26,6 +26,9 @@ cdef class Promise(Timer):
     cdef bint is_cancelled
     cdef public bint _asyncio_future_blocking
 
+    def __init__(self):
+        raise TypeError("a Promise is what the pump gives out")
+
     cdef int settle(self, object value) except -1:
         """Deliver `value` and wake who waits. Only from the pump: never inside a callback of libcurl."""
         self.value = value
@@ -104,6 +107,10 @@ cdef class Promise(Timer):
         if not self.is_done:
             raise promise_invalid_state("the result is not there yet")
         return None
+
+    def _make_cancelled_error(self):
+        """What asyncio.gather raises for a request of its that was cancelled."""
+        return promise_cancelled()
 
     def add_done_callback(self, callback, *, context=None):
         if context is None:

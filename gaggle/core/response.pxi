@@ -32,6 +32,9 @@ cdef class Response:
     cdef bytes content_bytes       # the body, once asked for; of a stream, what came after its last piece was taken
     cdef readonly uint64_t dropped # bytes of the body that were not kept (--max-body)
 
+    def __init__(self):
+        raise TypeError("a Response is what a request is answered with")
+
     def __dealloc__(self):
         free(self.data)
 

@@ -48,13 +48,28 @@ cdef str url_escape(bytes data, const unsigned char* plain):
 
 
 cdef str url_encode(str text):
-    """Return a path or query with what it may not contain percent-encoded; bytes that Python escaped stay those bytes."""
-    return url_escape(text.encode("utf-8", "surrogateescape"), url_target_byte)
+    """Return a path or query with what it may not contain percent-encoded; most come back as they are."""
+    if text.isascii() and url_plain(PyUnicode_1BYTE_DATA(text), len(text)):
+        return text
+    return url_escape(url_utf8(text), url_target_byte)
+
+
+cdef bint url_plain(const unsigned char* at, Py_ssize_t size) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(size):
+        if not url_target_byte[at[i]]:
+            return False
+    return True
+
+
+cdef bytes url_utf8(str text):
+    """Return `text` in UTF-8; bytes that Python could not decode and kept as "surrogates" are those bytes again."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 cdef str url_form(object text):
     """Return one name or value as it stands in a form: a space is "+"."""
-    cdef bytes data = text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogateescape")
+    cdef bytes data = text if isinstance(text, bytes) else url_utf8(url_exact(str(text)))
     return url_escape(data, url_form_byte).replace(" ", "+")
 
 
@@ -134,7 +149,7 @@ cdef str url_ipv6(str host, str url):
 
 
 cdef list url_pairs(object params):
-    """Return (name, value) texts: None is left out, a list gives one pair an item, True and False are written lower case."""
+    """Return the (name, value) pairs in `params`, a pair for each item of a list, none for None, "true" for True."""
     cdef list pairs = []
     for name, value in (params.items() if hasattr(params, "items") else params):
         for item in (value if isinstance(value, (list, tuple)) else (value,)):
@@ -202,7 +217,7 @@ cdef class Url:
         return 0
 
     cdef int set_authority(self, str authority, str text) except -1:
-        """Set userinfo, host, port and origin (RFC 3986 section 3.2); the last "@" ends the userinfo, as in browsers."""
+        """Set userinfo, host, port and origin (RFC 3986 section 3.2). As in browsers the last "@" ends the userinfo."""
         cdef str user, host, port, rest
         user, _, rest = authority.rpartition("@")
         cdef Py_ssize_t bracket = rest.rfind("]") + 1
@@ -230,7 +245,7 @@ cdef class Url:
         return url
 
     cpdef Url join(self, reference):
-        """Return what `reference` means on this page (RFC 3986 section 5.2). Raises ValueError as `parse`. Per request."""
+        """Return what `reference` means here (RFC 3986 section 5.2). Raises ValueError as `parse` does. Per request."""
         cdef str text = reference if type(reference) is str else url_exact(reference)
         cdef Url url = self.join_plain(text)
         if url is None and not self.userinfo and text.startswith(self.origin):     # most redirects

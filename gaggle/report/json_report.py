@@ -7,7 +7,7 @@
     verdict         {"nothing_succeeded": bool, "doubts": [text, ...]}; no doubts: the numbers can be believed
     requests        [row], each with "method" and "name"; by method and name, as are
     tasks           [row], each with "user" and "name"; in the load test's order, also those that never ran
-    users_by_class  [row], each with "user": what was counted for the class itself
+    users_by_class  [row], each with "user": what was counted for the class; its times are whole lives of users
     totals          {"requests": row, "tasks": row}, the sums of the above
     errors          [{"kind": "request" | "task" | "user", "method", "user", "name", "text", "count", "first", "last"}],
                     the most frequent first; "method" is empty unless a request's, "user" unless a task's

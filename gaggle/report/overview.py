@@ -98,7 +98,7 @@ def unfinished(report: Report) -> str:
 def _engines(report: Report) -> Iterator[str]:
     if report.engines:
         busiest = max(engine.busy for engine in report.engines)
-        yield f"Engines: {units.thousands(len(report.engines))}, the busiest used {busiest:.0%} of a core"
+        yield f"Engines: {units.thousands(len(report.engines))}, the busiest used {units.percent(busiest, 1)} of a core"
     if lag := report.snapshot.lag:
         waited = units.milliseconds(lag.percentile(0.99))
         yield f"Lag: 99% of the responses waited at most {waited} ms for gaggle itself"

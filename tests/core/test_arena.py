@@ -18,11 +18,11 @@ from random import Random
 from typing import Any
 
 import pytest
-from gaggle._core import ARENA_ERRORS, ARENA_SLOTS, ARENA_STATUSES, KIND_REQUEST, KIND_TASK, KIND_USER, Arena
 from reference import Arena as Reference
 from reference import latencies, seeded
 
 from gaggle import _core
+from gaggle._core import ARENA_ERRORS, ARENA_SLOTS, ARENA_STATUSES, KIND_REQUEST, KIND_TASK, KIND_USER, Arena
 
 COUNTERS = (
     *("STARTED", "ANSWERED", "BROKEN", "FAILED", "FORGIVEN", "UNFINISHED"),
@@ -366,7 +366,7 @@ def test_what_one_process_sets_the_other_sees(arena: Arena) -> None:
 
 
 def test_a_closed_arena_refuses_everything(arena: Arena) -> None:
-    arena.slot(KIND_REQUEST, "GET", "/")
+    arena.error(arena.slot(KIND_REQUEST, "GET", "/"), "known")
     fd = arena.fd
 
     arena.close()
@@ -379,7 +379,9 @@ def test_a_closed_arena_refuses_everything(arena: Arena) -> None:
         lambda: arena.epoch,
         lambda: arena.late(1),
         lambda: arena.count(0, STARTED),
+        lambda: arena.slot(KIND_REQUEST, "GET", "/"),
         lambda: arena.slot(KIND_REQUEST, "GET", "/new"),
+        lambda: arena.error(0, "known"),
         lambda: arena.error(0, "new"),
         lambda: arena.forgive(0, "new"),
     ]

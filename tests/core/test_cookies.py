@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pycurl
 import pytest
@@ -25,6 +26,8 @@ BOTH = CURL + JAR
 SITE = "http://www.example.com/"
 DEEP = SITE + "u/v"
 SHOP = "https://shop.example.com/"
+SISTER = "http://shop.example.com/"
+BARE, BELOW, HUB = "http://example.com/", "http://x.www.example.com/", "http://github.io/"
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Case:
     """One answer from `page` has `lines`; a request to `then` (or `page`) carries `expected`, None: no Cookie header.
 
     `apart` names the oracles that are known to do otherwise: libcurl strips quotes and slashes, takes any number that
-    strtol takes, refuses tabs and reads older prefix rules; http.cookiejar has no public suffixes and none of the newer rules.
+    strtol takes, refuses tabs and has older rules for prefixes; http.cookiejar has no public suffixes and no new rules.
     """
 
     reason: str
@@ -90,36 +93,45 @@ CASES = (
     Case("but not itself without the slash", "a=b; Path=/x/", None, then=SITE + "x", apart=CURL),
     Case("the query has no part in the match", "a=b; Path=/x", "a=b", then=SITE + "x?y"),
     Case("paths have case", "a=b; Path=/X", None, then=SITE + "x"),
-    Case("a path that does not start with / is the default path", "a=b; Path=x", "a=b", page=DEEP, then=SITE + "u/", apart=JAR),
+    Case(
+        "without a slash in front it is the default path", "a=b; Path=x", "a=b", page=DEEP, then=SITE + "u/", apart=JAR
+    ),
     Case("an empty path is the default path", "a=b; Path=", None, page=DEEP, then=SITE),
     Case("a quoted path does not start with /", 'a=b; Path="/"', None, page=DEEP, then=SITE, apart=CURL),
     Case("a page may set a cookie for another path", "a=b; Path=/x", "a=b", page=DEEP, then=SITE + "x"),
     Case("the last Path counts", "a=b; Path=/x; Path=/y", "a=b", then=SITE + "y", apart=JAR),
     Case("an encoded slash is no slash", "a=b; Path=/x", None, then=SITE + "x%2Fy"),
     # Domains: sections 5.1.3, 5.2.3 and 5.3.
-    Case("without Domain the cookie stays with its host", "a=b", None, then="http://x.www.example.com/", apart=JAR),
-    Case("and does not go to a sister", "a=b", None, then="http://shop.example.com/"),
-    Case("Domain spans the hosts below", "a=b; Domain=example.com", "a=b", then="http://shop.example.com/"),
-    Case("and the domain itself", "a=b; Domain=example.com", "a=b", then="http://example.com/"),
-    Case("a dot in front is dropped", "a=b; Domain=.example.com", "a=b", then="http://example.com/"),
-    Case("a domain has no case", "a=b; Domain=EXAMPLE.com", "a=b", then="http://example.com/"),
-    Case("an empty Domain is no Domain", "a=b; Domain=", None, then="http://x.www.example.com/"),
+    Case("without Domain the cookie stays with its host", "a=b", None, then=BELOW, apart=JAR),
+    Case("and does not go to a sister", "a=b", None, then=SISTER),
+    Case("Domain spans the hosts below", "a=b; Domain=example.com", "a=b", then=SISTER),
+    Case("and the domain itself", "a=b; Domain=example.com", "a=b", then=BARE),
+    Case("a dot in front is dropped", "a=b; Domain=.example.com", "a=b", then=BARE),
+    Case("a domain has no case", "a=b; Domain=EXAMPLE.com", "a=b", then=BARE),
+    Case("an empty Domain is no Domain", "a=b; Domain=", None, then=BELOW),
     Case("a Domain that is a dot is no Domain", "a=b; Domain=.", "a=b", apart=BOTH),
-    Case("its own host as Domain spans what is below", "a=b; Domain=www.example.com", "a=b", then="http://x.www.example.com/"),
+    Case("its own host as Domain spans what is below", "a=b; Domain=www.example.com", "a=b", then=BELOW),
     Case("a foreign domain is refused", "a=b; Domain=example.org", None, then="http://example.org/"),
-    Case("a sister is refused", "a=b; Domain=shop.example.com", None, then="http://shop.example.com/"),
-    Case("a host below is refused", "a=b; Domain=x.www.example.com", None, then="http://x.www.example.com/"),
+    Case("a sister is refused", "a=b; Domain=shop.example.com", None, then=SISTER),
+    Case("a host below is refused", "a=b; Domain=x.www.example.com", None, then=BELOW),
     Case("the end of a word is not a domain", "a=b; Domain=ample.com", None),
     Case("a domain with a port is refused", "a=b; Domain=www.example.com:80", None),
     Case("a top-level domain is refused", "a=b; Domain=com", None),
     Case("a top-level domain with a dot is refused", "a=b; Domain=.com", None),
     Case("a public suffix is refused", "a=b; Domain=co.uk", None, page="http://www.example.co.uk/", apart=JAR),
     Case("a domain below a public suffix is not", "a=b; Domain=example.co.uk", "a=b", page="http://www.example.co.uk/"),
-    Case("a private suffix is refused as well", "a=b; Domain=github.io", None, page="http://project.github.io/", apart=JAR),
+    Case("a private suffix is refused as well", "a=b; Domain=github.io", None, page="http://me.github.io/", apart=JAR),
     Case("a wildcard rule is a suffix", "a=b; Domain=foo.ck", None, page="http://www.foo.ck/", apart=JAR),
-    Case("an exception to a wildcard is not", "a=b; Domain=www.ck", "a=b", page="http://x.www.ck/", then="http://www.ck/"),
-    Case("a suffix itself may set a cookie for its own host", "a=b; Domain=github.io", "a=b", page="http://github.io/"),
-    Case("which then is that of the host alone", "a=b; Domain=github.io", None, page="http://github.io/", then="http://x.github.io/", apart=JAR),
+    Case("an exception to a wildcard is not", "a=b; Domain=www.ck", "a=b", page="http://x.www.ck/"),
+    Case("a suffix itself may set a cookie for its own host", "a=b; Domain=github.io", "a=b", page=HUB),
+    Case(
+        "which stays with the host alone",
+        "a=b; Domain=github.io",
+        None,
+        page=HUB,
+        then="http://x.github.io/",
+        apart=JAR,
+    ),
     Case("an unknown top-level domain is a suffix", "a=b; Domain=internal", None, page="http://app.internal/"),
     Case("below an unknown one all is well", "a=b; Domain=app.internal", "a=b", page="http://x.app.internal/"),
     Case("localhost may name itself", "a=b; Domain=localhost", "a=b", page="http://localhost/", apart=JAR),
@@ -128,16 +140,16 @@ CASES = (
     Case("an address has no top-level domain", "a=b; Domain=1", None, page="http://127.0.0.1/"),
     Case("an IPv6 address keeps its cookies", "a=b", "a=b", page="http://[::1]/"),
     Case("a port makes no other host", "a=b", "a=b", then="http://www.example.com:8080/"),
-    Case("the last Domain counts", "a=b; Domain=example.org; Domain=example.com", "a=b", then="http://example.com/", apart=BOTH),
+    Case("the last Domain counts", "a=b; Domain=x.org; Domain=example.com", "a=b", then=BARE, apart=BOTH),
     # Secure and the name prefixes: section 5.2.5 and 6265bis section 4.1.3.
     Case("a Secure cookie goes to https", "a=b; Secure", "a=b", page=SHOP),
-    Case("and not to http", "a=b; Secure", None, page=SHOP, then="http://shop.example.com/"),
-    Case("http may not set a Secure cookie (6265bis 5.7)", "a=b; Secure", None, then="https://www.example.com/", apart=JAR),
-    Case("Secure may have a value", "a=b; Secure=no", None, page=SHOP, then="http://shop.example.com/"),
+    Case("and not to http", "a=b; Secure", None, page=SHOP, then=SISTER),
+    Case("http may not set a Secure cookie", "a=b; Secure", None, then="https://www.example.com/", apart=JAR),
+    Case("Secure may have a value", "a=b; Secure=no", None, page=SHOP, then=SISTER),
     Case("localhost counts as secure", "a=b; Secure", "a=b", page="http://localhost/", apart=JAR),
     Case("127.0.0.1 counts as secure", "a=b; Secure", "a=b", page="http://127.0.0.1/", apart=JAR),
     Case("other loopback addresses do not", "a=b; Secure", None, page="http://127.0.0.2/"),
-    Case("what https sets http gets as well", "a=b", "a=b", page=SHOP, then="http://shop.example.com/"),
+    Case("what https sets http gets as well", "a=b", "a=b", page=SHOP, then=SISTER),
     Case("__Secure- without Secure is refused", "__Secure-a=b", None, page=SHOP, apart=JAR),
     Case("__Secure- with Secure is taken", "__Secure-a=b; Secure", "__Secure-a=b", page=SHOP),
     Case("__Secure- from http is refused", "__Secure-a=b; Secure", None),
@@ -177,7 +189,7 @@ CASES = (
     Case("a date without a time is ignored", "a=b; Expires=Mon, 01 Feb 1999", "a=b", apart=BOTH),
     # Several cookies: sections 5.3 and 5.4.
     Case("earlier cookies go first", ("a=1", "b=2", "c=3"), "a=1; b=2; c=3"),
-    Case("longer paths go first", ("a=1; Path=/", "b=2; Path=/x", "c=3; Path=/x/y"), "c=3; b=2; a=1", then=SITE + "x/y"),
+    Case("longer paths go first", ("a=1; Path=/", "b=2; Path=/x", "c=3; Path=/x/"), "c=3; b=2; a=1", then=SITE + "x/y"),
     Case("a new value keeps the place of the old", ("a=1", "b=2", "a=3"), "a=3; b=2"),
     Case("a deletion keeps the order of the others", ("a=1", "b=2", "c=3", "b=; Max-Age=0"), "a=1; c=3"),
     Case("after a deletion the cookie is a new one", ("a=1", "b=2", "a=; Max-Age=0", "a=3"), "b=2; a=3"),
@@ -463,11 +475,12 @@ def test_no_line_makes_store_raise() -> None:
     seed = random.randrange(1 << 32)
     print("seed", seed)
     chance, jar = random.Random(seed), Cookies()
-    words = [b"a", b"=", b";", b" ", b"\t", b'"', b"\xff", b"\0", b"Expires", b"Max-Age", b"Domain", b"Path", b".", b"/"]
-    words += [b"1999", b"31", b"Feb", b":", b"23:59:60", b"-", b"9" * 30, b"com", b"[::1]", b"Secure", b"__Host-", b",", b""]
+    words = (
+        b"a|=|;| |\t|'|\xff|\0|Expires|Max-Age|Domain|Path|.|/|1999|31|Feb|:|23:59:60|-|999999999|com|Secure|__Host-"
+    )
 
     for _ in range(20_000):
-        jar.store_line(b"".join(chance.choices(words, k=chance.randrange(25))), "www.example.com", "/x")
+        jar.store_line(b"".join(chance.choices(words.split(b"|"), k=chance.randrange(25))), "www.example.com", "/x")
 
     assert len(jar) <= 50
 
@@ -488,6 +501,7 @@ DATES = (
     ("Sun, 29 Feb 1900 08:49:37 GMT", None),
     ("Sun, 31 Apr 1994 08:49:37 GMT", None),
     ("Sun, 0 Nov 1994 08:49:37 GMT", None),
+    ("Sun, 00 Nov 6 1994 08:49:37 GMT", None),
     ("Sun, 32 Nov 1994 08:49:37 GMT", None),
     ("Sun, 06 Nov 1994 08:60:37 GMT", None),
     ("Sun, 06 Nov 1994 08:49:60 GMT", None),
@@ -570,13 +584,26 @@ def test_a_cookie_set_by_hand_can_expire(later: Callable[[float], None]) -> None
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("", "x"), ("a=b", "x"), ("a;", "x"), ("a", "x;y"), ("a", "x\ny"), (" a", "x"), ("a", "x "), ("a", "x" * 5000)],
+    [
+        ("", "x"),
+        (5, "x"),
+        ("a", None),
+        ("a=b", "x"),
+        ("a;", "x"),
+        ("a", "x;y"),
+        ("a", "x\ny"),
+        (" a", "x"),
+        ("a", "x "),
+        ("a", "x" * 5000),
+    ],
 )
-def test_what_no_cookie_can_hold_is_refused(name: str, value: str) -> None:
+def test_what_no_cookie_can_hold_is_refused(name: Any, value: Any) -> None:
     jar = Cookies()
 
     with pytest.raises(ValueError, match="no cookie can have the name"):
         jar.set(name, value)
+    with pytest.raises(ValueError, match="starts with a slash"):
+        jar.set("a", "b", path="x")
 
 
 def test_deleting_by_hand_takes_all_of_a_name_and_may_find_none() -> None:
@@ -598,5 +625,5 @@ def test_iterating_survives_a_change() -> None:
 
 
 def test_a_cookie_is_made_by_a_jar_only() -> None:
-    with pytest.raises(TypeError, match="Cookies.set"):
+    with pytest.raises(TypeError, match="made by Cookies"):
         Cookie()

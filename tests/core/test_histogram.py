@@ -13,12 +13,13 @@ from collections.abc import Callable
 from random import Random
 
 import pytest
-from gaggle._core import Histogram, pack_numbers, unpack_numbers
 from hdrh.histogram import HdrHistogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import HIGHEST_US, index_of, latencies, number, range_of, seeded
 from reference import Histogram as Reference
+
+from gaggle._core import Histogram, pack_numbers, unpack_numbers
 
 LENGTH = 23_552
 MOST = 2**63 - 1
@@ -161,6 +162,7 @@ def test_merging_gives_what_one_histogram_of_all_would_give(rng: Random) -> None
 # A value.
 
 
+@settings(deadline=None)
 @given(samples, samples)
 def test_taking_away_what_was_added_gives_what_was_there(a: list[tuple[int, int]], b: list[tuple[int, int]]) -> None:
     left, right = histogram(a), histogram(b)
@@ -173,6 +175,7 @@ def test_taking_away_what_was_added_gives_what_was_there(a: list[tuple[int, int]
     assert both.total == left.total + right.total
 
 
+@settings(deadline=None)
 @given(samples)
 def test_what_was_encoded_can_be_decoded(recorded: list[tuple[int, int]]) -> None:
     original = histogram(recorded)
@@ -302,7 +305,6 @@ MALFORMED = (
     ("an offset", encoded(ONE, offset=1)),
     ("2 digits", encoded(ONE, digits=2)),
     ("another lowest value, so another unit", encoded(ONE, lowest=1000)),
-    ("a highest value below the lowest", encoded(ONE, highest=1)),
     ("another ratio", encoded(ONE, ratio=2.0)),
     ("a ratio that is no number", encoded(ONE, ratio=math.nan)),
     ("a number that is cut off", encoded(b"\x80")),
@@ -374,7 +376,7 @@ def mutate(data: bytearray, rng: Random) -> None:
         data += b"\0"
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_counts_are_a_histogram_or_a_value_error(payload: bytes) -> None:
     try:
@@ -414,6 +416,7 @@ def test_the_longest_histogram_survives(rng: Random) -> None:
 # Numbers.
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(min_value=-(2**63), max_value=2**63 - 1)))
 def test_numbers_are_packed_as_hdrhistogram_packs_counts(numbers: list[int]) -> None:
     data = pack_numbers(numbers)

@@ -1,4 +1,4 @@
-"""Absolute URLs: RFC 3986's own examples, what people and servers really write, and what libcurl makes of the result."""
+"""Absolute URLs: RFC 3986's own examples, what people and servers really write, and what libcurl makes of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import socketserver
 import string
 import threading
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import parse_qsl, urljoin
 
 import idna
@@ -122,7 +123,7 @@ def test_userinfo_ends_at_the_last_at_sign_and_is_decoded(text: str, expected: s
         ("http://example.com:-1/", "port"),
         ("http://example.com:+1/", "port"),
         ("http://example.com: 1/", "port"),
-        ("http://example.com:١/", "port"),
+        ("http://example.com:\u0661/", "port"),
         ("http://a:b:c/", "port"),
         ("http://exa mple.com/", "host"),
         ("http://exa%6dple.com/", "host"),
@@ -348,7 +349,7 @@ def test_a_path_is_the_same_on_the_fast_way_and_on_the_slow_one(tail: str) -> No
         ("http://h/", "a=b&c=d e", "/?a=b&c=d%20e"),
     ],
 )
-def test_params_are_appended_as_a_form_writes_them(text: str, params: object, expected: str) -> None:
+def test_params_are_appended_as_a_form_writes_them(text: str, params: Any, expected: str) -> None:
     url = Url.parse(text).with_params(params)
 
     assert url.target == expected
@@ -380,7 +381,7 @@ def test_a_url_never_changes() -> None:
 
     with pytest.raises(AttributeError):
         url.host = "other"  # type: ignore[misc]
-    with pytest.raises(TypeError, match="Url.parse"):
+    with pytest.raises(TypeError, match="made by Url"):
         Url()
     with pytest.raises(TypeError):
         url.join(None)  # type: ignore[arg-type]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from textwrap import dedent
@@ -63,7 +63,7 @@ def nginx_process(tmp_path_factory: pytest.TempPathFactory, https_server_process
 
 @pytest.fixture
 def nginx(nginx_process: Nginx) -> Nginx:
-    """nginx: `.url`, `.https_url` (HTTP/2, same `ca_file` as `https_server`), `.log()`, `.seen("/path")`, `.status()`."""
+    """nginx: `.url`, `.https_url` (HTTP/2; trust `https_server.ca_file`); `.log()`, `.seen("/path")`, `.status()`."""
     nginx_process.reset()
     return nginx_process
 
@@ -133,7 +133,7 @@ def stop(gaggle: Gaggle) -> list[str]:
         gaggle.signal(signal.SIGTERM)
         try:
             gaggle.popen.wait(STOPPING_SECONDS)
-        except TimeoutError:
+        except subprocess.TimeoutExpired:
             gaggle.end()
     return gaggle.survivors()
 

@@ -16,13 +16,14 @@ PACKAGE = Path(__file__).parents[2] / "gaggle"
 LAYERS = (
     {"errors", "units", "_core"},
     {"options", "plan", "protocol", "channel", "metrics", "user"},
-    {"loadtest", "thresholds", "report", "logs", "transport"},
+    {"loadtest", "thresholds", "report", "logs", "limits", "transport"},
     {"life"},
     {"engine"},
     {"launcher"},
+    {"crew"},
     {"supervisor"},
     {"worker", "manager", "controller"},
-    {"cli"},
+    {"cli", "session"},
     {"__init__", "__main__"},
 )
 ROW = {name: row for row, names in enumerate(LAYERS) for name in names}
@@ -44,6 +45,9 @@ def module_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+NAMES = {"_core", *map(module_of, MODULES)}
+
+
 def source_of(path: Path, node: ast.ImportFrom) -> str:
     """Return the absolute name of what follows `from`, such as "gaggle.errors"."""
     if not node.level:
@@ -63,7 +67,7 @@ def imported(path: Path, nodes: Iterable[ast.AST]) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and (source := source_of(path, node)) != "gaggle":
             yield source
         elif isinstance(node, ast.ImportFrom):
-            yield from (f"gaggle.{alias.name}" if alias.name in ROW else "gaggle" for alias in node.names)
+            yield from (f"gaggle.{alias.name}" if alias.name in NAMES else "gaggle" for alias in node.names)
 
 
 def of_the_package(names: Iterable[str]) -> list[str]:

@@ -1,0 +1,57 @@
+"""Fixtures of the core's tests: the test server, and an engine's event loop in this very process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from in_process import EngineLoop, MakeEngineLoop
+from sites import Server
+
+from gaggle import User
+
+
+@pytest.fixture(scope="session")
+def server_process() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def server(server_process: Server) -> Server:
+    """The test server: `.url`; `.seen()` is all it saw, `.seen("GET /path")` a number; `.reset()` forgets it."""
+    server_process.start_over()
+    return server_process
+
+
+@pytest.fixture
+def engine_loop(request: pytest.FixtureRequest) -> Iterator[MakeEngineLoop]:
+    """Return `engine_loop(base=None, **settings)`, which returns an `EngineLoop`; once a test.
+
+    Paths are joined to `base`: None is the fixture `server`, "" leaves the users without a host.
+    """
+    made: list[EngineLoop] = []
+
+    def make(base: str | None = None, **settings: Any) -> EngineLoop:
+        assert not made, "one pump at a time"
+        chosen = request.getfixturevalue("server").url if base is None else base or None
+        made.append(EngineLoop(chosen, settings))
+        return made[0]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def engine(engine_loop: MakeEngineLoop) -> EngineLoop:
+    """An `EngineLoop` as the options' defaults make it, its users at the fixture `server`."""
+    return engine_loop()
+
+
+@pytest.fixture
+def user(engine: EngineLoop) -> User:
+    """A user of `engine`."""
+    return engine.user()
