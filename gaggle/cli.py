@@ -12,10 +12,12 @@ from typing import Any
 
 from gaggle import logs
 from gaggle.errors import FeatureNotEnabled, GaggleError, InvalidOption
-from gaggle.options import Options, Parsed, help_text, parse
+from gaggle.options import Options
 from gaggle.report import render
 from gaggle.report.model import Report
+from gaggle.sources import Parsed, parse
 from gaggle.supervisor import Outcome, Supervisor, versions
+from gaggle.usage import help_text
 
 # Exit codes; docs/exit-codes.md has the same table for people.
 FINE, FAILED, USAGE, UNTRUSTWORTHY, INCOMPLETE, INTERRUPTED = 0, 1, 2, 4, 5, 130

@@ -110,7 +110,7 @@ def screen_level(verbose: int, quiet: int) -> int:
 def setup(options: Options, sources: Mapping[str, str] | None = None) -> logging.Logger:
     """Return the logger `gaggle`, which from now on writes as `options` say; what an earlier setup opened is closed.
 
-    `sources` names the option in errors (options.Given). Raises InvalidOption for a log file that cannot be written.
+    `sources` names the option in errors (sources.Given). Raises InvalidOption for a log file that cannot be written.
     """
     handlers: list[tuple[logging.Handler, int]] = [(Screen(), screen_level(options.verbose, options.quiet))]
     file_level = screen_level(options.log_level, 0)

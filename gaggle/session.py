@@ -11,8 +11,9 @@ from typing import Any
 
 from gaggle import logs
 from gaggle.errors import GaggleError, LoadTestError
-from gaggle.options import Parsed, flag, parse
+from gaggle.options import flag
 from gaggle.report.model import Report
+from gaggle.sources import Parsed, parse
 from gaggle.supervisor import Outcome, Supervisor
 from gaggle.user import User
 

@@ -21,9 +21,10 @@ from gaggle.engine import Order
 from gaggle.errors import InvalidOption, LoadTestError
 from gaggle.logs import LOGGER
 from gaggle.metrics import Snapshot
-from gaggle.options import Options, Parsed, check, usable_cores, with_defaults
+from gaggle.options import Options, usable_cores
 from gaggle.plan import Plan
 from gaggle.report.model import EngineHealth, Incident, Phase, Report, ReportClass
+from gaggle.sources import Parsed, check, with_defaults
 
 VERSION = version("gaggle-loadtest")
 TICK_SECONDS = 0.025  # short enough to catch a task that holds its engine for a tenth of a second
@@ -445,6 +446,7 @@ def settings_of(options: Options) -> dict[str, Any]:
         "keepalive": not options.no_keepalive,
         "max_connection_age": options.max_connection_age,
         "tls_resume": options.tls_resume,
+        "lane": options.lane,
         "http_version": options.http_version,
         "user_agent": f"gaggle/{VERSION}",
     }

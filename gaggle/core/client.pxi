@@ -1,8 +1,9 @@
 # What a load test calls: one user's requests, cookies, headers and connections.
 import json as client_json
+import re as client_re
 from base64 import b64encode as client_b64encode
 from collections.abc import MutableMapping as client_mapping
-from urllib.parse import quote as client_quote, urlencode as client_urlencode
+from urllib.parse import quote as client_quote
 
 from cpython.dict cimport PyDict_GetItem
 
@@ -10,7 +11,10 @@ cdef frozenset CLIENT_OPTIONS = frozenset((
     "name", "params", "headers", "json", "data", "files", "auth", "timeout", "follow_redirects", "allow_redirects",
     "expect", "stream", "http_version",
 ))
+cdef int CLIENT_MOST_LINKS = 32                 # idle connections of one user, to different hosts
+cdef tuple CLIENT_WITH_BODY = ("POST", "PUT", "PATCH")
 cdef int CLIENT_MOST_PREPARED = 10_000          # a task: URLs made at random must not fill the memory
+cdef object client_template = client_re.compile(r"\{(\w+)\}")
 
 
 cdef class Scope:
@@ -107,6 +111,7 @@ cdef class Client:
     cdef Cookies jar
     cdef UserHeaders own_headers
     cdef CURLSH* share
+    cdef list links                # open connections of the fast lane, the user's own; None before the first
     cdef Request newest            # of the requests under way
     cdef int active                # how many they are
     cdef int queued                # of them, not on the wire yet
@@ -148,7 +153,7 @@ cdef class Client:
         return self.open_with_body("PATCH", url, data, json, options)
 
     def request(self, method, url, **options):
-        return self.open(method.upper(), url, options)
+        return self.open(client_method(method), url, options)
 
     @property
     def client(self):
@@ -220,8 +225,13 @@ cdef class Client:
 
     def forget(self):
         """Become a new visitor: no cookies, no connections, no requests under way."""
+        cdef Request request
         while self.newest is not None:
-            self.newest.cut()
+            request = self.newest  # nobody else may hold it
+            request.cancel()
+            request.cut()
+        for link in list(self.links or ()):
+            (<Link>link).close()
         if self.jar is not None:
             self.jar.clear()
         if self.share != NULL:
@@ -248,8 +258,10 @@ cdef class Client:
         cdef Scope scope = self.scope_in_use
         cdef PyObject* found = PyDict_GetItem(scope.gets, url) if method == "GET" else PyDict_GetItem(scope.others, (method, url))
         cdef Prepared prepared
-        if found != NULL and (<Prepared>found).base is self.base:
-            return <Prepared>found
+        if found != NULL:
+            prepared = <Prepared>found
+            if prepared.base is self.base and (prepared.headers is None or prepared.headers_from is self.header_list()):
+                return prepared
         prepared = self.prepare(method, url, {})
         scope.keep(method, url, prepared)
         return prepared
@@ -264,15 +276,14 @@ cdef class Client:
         made.url = Url.parse(target) if self.base is None else self.base.join(target)
         made.name = self.name_for(options.get("name"), url if fields else None, made.url)
         if options.get("params"):
-            made.url = made.url.with_params(options["params"])
+            made.url = client_with_params(made.url, options["params"])
         made.url_text = made.url.text.encode()
         made.slot = self.pump.arena.slot(KIND_REQUEST, method, made.name)
         made.follow = client_follows(options)
-        made.expect, made.stream = options.get("expect"), bool(options.get("stream", False))
+        made.expect, made.stream = client_expected(options.get("expect")), bool(options.get("stream", False))
         made.http_version = self.pump.settings.version_for(options.get("http_version"), made.url.secure)
-        made.timeout_ns = self.site.timeout_ns if options.get("timeout") is None else client_nanoseconds(options["timeout"])
-        if made.timeout_ns <= 0:
-            raise ValueError(f"timeout must be above 0 seconds, got {options['timeout']!r}")
+        made.timeout_ns = self.site.timeout_ns if options.get("timeout") is None else client_timeout(options["timeout"])
+        made.headers_from = self.header_list()
         self.add_body(made, options)
         self.add_headers(made, options)
         return made
@@ -291,21 +302,24 @@ cdef class Client:
         cdef str content_type
         made.body, content_type, made.stream_source = client_body(options)
         has_body = made.body is not None or made.stream_source is not None
+        if has_body and made.method == "HEAD":
+            raise ValueError("a HEAD cannot have a body")
         if made.stream_source is not None:
             made.verb = VERB_UPLOAD
             made.headers = self.header_list().with_one("Transfer-Encoding", "chunked")
-        elif has_body or made.method == "POST":
+        elif has_body or made.method in CLIENT_WITH_BODY:
             made.verb, made.body = VERB_POST, made.body or b""
         else:
             made.verb = VERB_HEAD if made.method == "HEAD" else VERB_GET
-        if has_body or made.method == "POST":
+        # libcurl has a type of its own for what it posts: None takes that away. What the user's headers say stands.
+        if made.verb >= VERB_POST and (options.get("files") is not None or "content-type" not in made.headers_from.fields):
             made.headers = self.headers_of(made).with_one("Content-Type", content_type)
         if made.method != ("GET", "HEAD", "POST", "POST")[made.verb]:
             made.custom = made.method.encode("ascii")
         return 0
 
     cdef int add_headers(self, Prepared made, dict options) except -1:
-        cdef dict fields = dict(options.get("headers") or {})
+        cdef dict fields = client_fields(options.get("headers"))
         auth = options.get("auth")
         if auth is None and made.url.userinfo:
             auth = tuple(made.url.userinfo.partition(":")[::2])
@@ -343,6 +357,36 @@ cdef class Client:
             curl_share_setopt(self.share, CURLSHOPT_SHARE, <int>CURL_LOCK_DATA_SSL_SESSION)
         return self.share
 
+    cdef Link free_link(self, Url url):
+        """Return an open connection to the host of `url` that nobody uses and that is not too old; else None."""
+        cdef double most = self.pump.settings.max_connection_age
+        cdef int64_t oldest_ns = clock_ns() - client_nanoseconds(most) if most else 0
+        cdef Link link
+        if self.links is None:
+            return None
+        for link in self.links:
+            if link.request is None and link.origin == url.origin and link.is_usable(oldest_ns):
+                return link
+        return None
+
+    cdef Link new_link(self, Url url):
+        """Return a connection to be opened; the oldest idle one makes room for it when there are too many."""
+        cdef Link link
+        if self.links is None:
+            self.links = []
+        if len(self.links) >= CLIENT_MOST_LINKS:
+            for link in list(self.links):
+                if link.request is None:
+                    link.close()
+                    break
+        link = Link.make(self.pump, self, url)
+        self.links.append(link)
+        return link
+
+    cdef void drop_link(self, Link link) noexcept:
+        if self.links is not None and link in self.links:
+            self.links.remove(link)
+
     cdef int64_t back_off(self) noexcept:
         """Return how long to wait after a connection was refused: a server that is not there must not be hammered."""
         cdef int64_t pause_ns = REQUEST_BACKOFF_NS << min(self.refusals, 10)
@@ -376,7 +420,7 @@ cdef class Client:
         cdef Request request = self.newest
         cdef int count = 0
         while request is not None:
-            if request.transfer is not None and request.url.origin == url.origin:
+            if request.exchange is not None and request.url.origin == url.origin:
                 count += 1
             request = request.older
         return count
@@ -385,7 +429,7 @@ cdef class Client:
         """Send what has waited longest for one of the six connections to its host."""
         cdef Request request = self.newest, oldest = None
         while request is not None:
-            if request.transfer is None and not request.is_ended and self.on_wire(request.url) < REQUEST_MOST_TO_A_HOST:
+            if request.exchange is None and not request.is_ended and self.on_wire(request.url) < REQUEST_MOST_TO_A_HOST:
                 oldest = request
             request = request.older
         return 0 if oldest is None else oldest.send()
@@ -399,7 +443,55 @@ cdef inline uint64_t client_mix(uint64_t bits) noexcept nogil:
 
 
 cdef int64_t client_nanoseconds(object seconds) except? -1:
-    return <int64_t>(<double>seconds * 1e9)
+    """Return a length of time, at least 0; more than 30 years are 30 years."""
+    cdef double found = seconds
+    return <int64_t>(min(found, 1e9) * 1e9) if found > 0 else 0
+
+
+cdef int64_t client_timeout(object seconds) except -1:
+    """Return a request's time-out in ns. Raises TypeError for what is no number, ValueError for none above 0."""
+    cdef double found
+    try:
+        found = seconds
+    except TypeError:
+        raise TypeError(f"timeout must be a number of seconds, got {seconds!r}") from None
+    if not found > 0:
+        raise ValueError(f"timeout must be above 0 seconds, got {seconds!r}")
+    return max(1, client_nanoseconds(found))
+
+
+cdef str client_method(object method):
+    """Return a method as it is sent. Raises TypeError for what is no text, ValueError for what is no method."""
+    if not isinstance(method, str):
+        raise TypeError(f"the method of a request is a str, not {type(method).__name__}")
+    if not header_token(method):
+        raise ValueError(f"{method!r} is not a method of HTTP")
+    return method.upper()
+
+
+cdef Url client_with_params(Url url, object params):
+    try:
+        return url.with_params(params)
+    except (TypeError, ValueError):
+        raise TypeError(f"params must be a mapping, pairs or a text, got {params!r}") from None
+
+
+cdef dict client_fields(object headers):
+    """Return the headers= of a request as a dict. Raises TypeError."""
+    try:
+        return dict(headers or {})
+    except (TypeError, ValueError):
+        raise TypeError(f"headers must be a mapping or pairs, got {headers!r}") from None
+
+
+cdef object client_expected(object expect):
+    """Return None, a status, or statuses. Raises TypeError: what is found out later would stop the whole engine."""
+    if expect is None or isinstance(expect, (int, range)):
+        return expect
+    found = frozenset(expect) if hasattr(expect, "__iter__") else (None,)
+    if not all([isinstance(status, int) for status in found]):
+        raise TypeError(f"expect must be a status or several, got {expect!r}")
+    return found
 
 
 cdef bint client_follows(dict options) except -1:
@@ -412,17 +504,25 @@ cdef str client_fill(str method, object url, dict fields):
     """Return the URL with its {fields} filled in, percent-encoded."""
     if not isinstance(url, str):
         raise TypeError(f"{method.lower()}() takes a URL as str, got {type(url).__name__}")
-    unknown = [key for key in fields if "{" + key not in url]
+    if not fields:
+        return url
+    named = client_template.findall(url)
+    unknown = [key for key in fields if key not in named]
     if unknown:
         raise TypeError(f"{method.lower()}() has no option {unknown[0]!r}, and {url!r} no field of that name")
-    return url.format_map({key: client_quote(str(value), safe="") for key, value in fields.items()}) if fields else url
+    missing = [key for key in named if key not in fields]
+    if missing:
+        raise TypeError(f"{method.lower()}() needs {missing[0]}=, as {url!r} has a field of that name")
+    return client_template.sub(lambda match: client_quote(str(fields[match[1]]), safe=""), url)
 
 
 cdef tuple client_body(dict options):
     """Return (bytes or None, content type or None, streamed source or None) of json=, data= and files=."""
     data, content = options.get("data"), options.get("json")
+    if content is not None and (data or options.get("files") is not None):
+        raise TypeError("json= cannot be combined with data= or files=: a request has one body")
     if options.get("files") is not None:
-        body, content_type = client_multipart(data or {}, options["files"])
+        body, content_type = client_multipart(client_form(data or {}), options["files"])
         return body, content_type, None
     if content is not None:
         return client_json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(), "application/json", None
@@ -432,17 +532,27 @@ cdef tuple client_body(dict options):
         return bytes(data), None, None
     if isinstance(data, str):
         return data.encode(), None, None
-    if isinstance(data, (dict, list, tuple)):
-        return client_urlencode(data, doseq=True).encode(), "application/x-www-form-urlencoded", None
+    if isinstance(data, (list, tuple)) or hasattr(data, "items"):
+        return url_query(client_form(data)).encode(), "application/x-www-form-urlencoded", None
     if hasattr(data, "__aiter__") or hasattr(data, "__iter__") or hasattr(data, "read"):
         return None, None, data
     raise TypeError(f"data must be a dict, str, bytes, a file or an iterable of bytes, got {type(data).__name__}")
 
 
-cdef tuple client_multipart(object data, object files):
+cdef list client_form(object data):
+    """Return the fields of a form as pairs, as `params` are taken: None is left out, a list repeats its name."""
+    try:
+        return url_pairs(data if hasattr(data, "items") else list(data))
+    except (TypeError, ValueError):
+        raise TypeError(f"data must be a form (a mapping or pairs), text or bytes here, got {data!r}") from None
+
+
+cdef tuple client_multipart(list form, object files):
     """Encode a form with files. A file is bytes, an open file, or (name, either of them[, content type])."""
     from urllib3.filepost import encode_multipart_formdata
-    fields = list(data.items() if hasattr(data, "items") else data)
+    if not (hasattr(files, "items") or isinstance(files, (list, tuple))):
+        raise TypeError(f"files must be a mapping or pairs, got {files!r}")
+    fields = [(name, value if isinstance(value, bytes) else str(value)) for name, value in form]
     for field, entry in files.items() if hasattr(files, "items") else files:
         name, content, *kind = entry if isinstance(entry, tuple) else (getattr(entry, "name", field), entry)
         content = content.read() if hasattr(content, "read") else content
@@ -454,5 +564,7 @@ cdef str client_authorization(object auth):
     """("user", "password") is basic, a str is a bearer token."""
     if isinstance(auth, str):
         return f"Bearer {auth}"
+    if not isinstance(auth, (tuple, list)) or len(auth) != 2:
+        raise TypeError(f"auth must be (user, password) or a token, got {auth!r}")
     user, password = auth
     return "Basic " + client_b64encode(f"{user}:{password}".encode()).decode()

@@ -35,6 +35,8 @@ ctypedef void (*easy_cleanup_type)(CURL*) noexcept nogil
 ctypedef int (*easy_setopt_type)(CURL*, int, ...) noexcept nogil
 ctypedef int (*easy_getinfo_type)(CURL*, int, ...) noexcept nogil
 ctypedef int (*easy_pause_type)(CURL*, int) noexcept nogil
+ctypedef int (*easy_send_type)(CURL*, const void*, size_t, size_t*) noexcept nogil
+ctypedef int (*easy_recv_type)(CURL*, void*, size_t, size_t*) noexcept nogil
 ctypedef const char* (*easy_strerror_type)(int) noexcept nogil
 ctypedef CURLM* (*multi_init_type)() noexcept nogil
 ctypedef int (*multi_cleanup_type)(CURLM*) noexcept nogil

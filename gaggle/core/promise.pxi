@@ -8,7 +8,8 @@ cdef class Pump
 cdef class Client
 cdef class Request
 cdef class Response
-cdef class Transfer
+cdef class Exchange
+cdef class Link
 
 
 cdef class Promise(Timer):

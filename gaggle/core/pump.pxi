@@ -2,7 +2,7 @@
 import selectors as pump_selectors
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EEXIST, EINTR, ENOENT, ENOSYS, errno
+from libc.errno cimport EEXIST, ENOENT
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memset
 
@@ -15,12 +15,7 @@ cdef extern from "sys/epoll.h" nogil:
     int epoll_create1(int)
     int epoll_ctl(int, int, int, epoll_event*)
     int epoll_wait(int, epoll_event*, int, int)
-    enum: EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, EPOLL_CLOEXEC
-
-cdef extern from "sys/socket.h" nogil:
-    enum: MSG_PEEK, MSG_DONTWAIT, SHUT_RDWR
-    ssize_t recv(int, void*, size_t, int)
-    int shutdown(int, int)
+    enum: EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLERR, EPOLLHUP, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, EPOLL_CLOEXEC
 
 cdef extern from *:
     """
@@ -55,6 +50,7 @@ cdef struct Socket:
     uint8_t is_ours                # made in transfer_on_open: its closing is seen, so it may stay registered while idle
     uint8_t is_registered
     uint8_t is_wanted              # libcurl waits for it
+    PyObject* link                 # the Link that owns it, which takes it out before it goes; NULL for libcurl's
 
 cdef Socket* sockets = NULL
 cdef int sockets_count = 0
@@ -83,7 +79,7 @@ cdef void sockets_opened(int descriptor) noexcept nogil:
     if sockets_reach(descriptor):
         entry = &sockets[descriptor]
         entry.generation += 1
-        entry.is_ours, entry.is_registered, entry.is_wanted, entry.mask = 1, 0, 0, 0
+        entry.is_ours, entry.is_registered, entry.is_wanted, entry.mask, entry.link = 1, 0, 0, 0, NULL
 
 
 cdef void sockets_closed(int descriptor) noexcept nogil:
@@ -92,7 +88,7 @@ cdef void sockets_closed(int descriptor) noexcept nogil:
     if descriptor < sockets_count:
         entry = &sockets[descriptor]
         entry.generation += 1
-        entry.is_ours, entry.is_registered, entry.is_wanted, entry.mask = 0, 0, 0, 0
+        entry.is_ours, entry.is_registered, entry.is_wanted, entry.mask, entry.link = 0, 0, 0, 0, NULL
 
 
 cdef void sockets_register(int epoll, int descriptor, uint32_t mask) noexcept nogil:
@@ -180,6 +176,7 @@ cdef class Pump:
     cdef int64_t left_ns           # when select() last returned to asyncio
     cdef Timers timers
     cdef list idle                 # Transfers without a request
+    cdef list dialers              # Dialers without a connection
     cdef list streams              # Requests whose body is taken in pieces
     cdef dict sites
     cdef bint no_more_waiting
@@ -187,7 +184,7 @@ cdef class Pump:
     def __init__(self, Arena arena, Settings settings):
         global pump_current
         self.arena, self.settings = arena, settings
-        self.timers, self.idle, self.streams, self.sites, self.hooks = Timers(), [], [], {}, []
+        self.timers, self.idle, self.dialers, self.streams, self.sites, self.hooks = Timers(), [], [], [], {}, []
         self.no_scope = Scope()
         self.asyncio_selector = pump_selectors.EpollSelector()
         self.multi_due_ns = CLOCK_NEVER
@@ -342,8 +339,13 @@ cdef class Pump:
         """One event of libcurl's: of a descriptor in use, of an idle one, or of one that has gone."""
         cdef int descriptor = <int>(data & 0xFFFFFFFF)
         cdef Socket* entry = &sockets[descriptor]
+        cdef Link link
         if entry.generation != <uint32_t>(data >> 32):
             return 0
+        if entry.link != NULL:
+            link = <Link>entry.link
+            link.happened(events)
+            return self.drive(CURL_SOCKET_TIMEOUT, 0, 0)
         if not entry.is_wanted:
             sockets_idle_event(self.epoll, descriptor)
             return 0
@@ -372,6 +374,7 @@ cdef class Pump:
         cdef CURLMsg* message
         cdef int left, result
         cdef void* found = NULL
+        cdef Exchange exchange
         cdef Request request
         while True:
             message = curl_multi_info_read(self.multi, &left)
@@ -381,8 +384,8 @@ cdef class Pump:
                 continue
             result = message.result
             curl_easy_getinfo(message.easy_handle, CURLINFO_PRIVATE, &found)
-            request = (<Transfer>found).request
-            request.arrived(result)
+            exchange = <Exchange>found             # held: it may let go of itself
+            exchange.done(result)
         if self.streams:
             for request in list(self.streams):
                 request.advance()

@@ -28,6 +28,7 @@ cdef dict REQUEST_ERRORS = {
     65: "streamed body cannot be sent again",
     77: "CA file cannot be read",
     92: "HTTP/2 stream error",
+    100: "too many header fields",
 }
 cdef frozenset REQUEST_CONNECT_ERRORS = frozenset((5, 6, 7, 28, 35, 60, 77))
 cdef tuple REQUEST_BODY_FIELDS = ("content-type", "content-length", "content-encoding", "transfer-encoding")
@@ -44,8 +45,12 @@ cdef class Prepared:
     cdef bytes custom              # the method, where it is not libcurl's own for the verb
     cdef bytes body
     cdef HeaderList headers        # None: those of the user as they are at the time
+    cdef HeaderList headers_from   # of the user it was made for: what `headers` was made of
     cdef object stream_source
     cdef object expect             # None, a status, or a container of statuses
+    cdef bytes wire                # the head as the fast lane sends it, for these two:
+    cdef bytes wire_url
+    cdef HeaderList wire_headers
     cdef int slot
     cdef int verb
     cdef int http_version
@@ -59,7 +64,7 @@ cdef class Request(Promise):
     cdef Client client
     cdef Prepared prepared
     cdef Response response
-    cdef Transfer transfer
+    cdef Exchange exchange         # where it is on the wire; None while it is queued, or over
     cdef Url url                   # of this hop
     cdef bytes url_text
     cdef HeaderList headers
@@ -69,6 +74,7 @@ cdef class Request(Promise):
     cdef Piece reader              # who waits for the next piece of a stream
     cdef list hops
     cdef int verb
+    cdef int resends
     cdef int64_t started_ns
     cdef int64_t first_byte_ns
     cdef Request older             # the user's requests under way, newest first
@@ -95,12 +101,48 @@ cdef class Request(Promise):
         return 0
 
     cdef int send(self) except -1:
-        cdef list idle = self.pump.idle
-        self.transfer = <Transfer>idle.pop() if idle else Transfer.make(self.pump)
+        """Put this hop on the wire, in the lane that can do it."""
         if self.prepared.stream:
             self.pump.streams.append(self)
-        self.transfer.start(self)
-        return 0
+        if self.pump.settings.is_fast_for(self):
+            return self.send_fast()
+        return self.send_libcurl()
+
+    cdef int send_libcurl(self) except -1:
+        cdef list idle = self.pump.idle
+        cdef Transfer transfer = <Transfer>idle.pop() if idle else Transfer.make(self.pump)
+        self.exchange = transfer
+        return transfer.start(self)
+
+    cdef int send_fast(self) except -1:
+        """On a connection of the user's that is free, else on a new one."""
+        cdef Link link = self.client.free_link(self.url)
+        if link is not None:
+            self.exchange = link
+            return link.begin(self)
+        link = self.client.new_link(self.url)
+        self.exchange = link
+        return link.dial(self)
+
+    cdef int send_again(self) except -1:
+        """The connection was closed before it could carry the request: put it on another one."""
+        self.count_hop()
+        self.leave()
+        self.resends += 1
+        self.pump.arena.at(self.prepared.slot).counts[RESENT] += 1
+        return self.send_fast()
+
+    cdef bytes method_now(self):
+        """Return the method of this hop."""
+        return self.custom if self.custom is not None else REQUEST_METHODS[self.verb]
+
+    cdef bytes wire(self):
+        """Return the head of the request up to its cookies. Made once for all that ask for the same."""
+        cdef Prepared prepared = self.prepared
+        if prepared.wire_url is not self.url_text or prepared.wire_headers is not self.headers:
+            prepared.wire_url, prepared.wire_headers = self.url_text, self.headers
+            prepared.wire = request_head(self)
+        return prepared.wire
 
     cdef int fire(self) except -1:
         """The timer: the request has taken too long, or its late hand-over is due."""
@@ -110,60 +152,48 @@ cdef class Request(Promise):
 
     cdef int leave(self) except -1:
         """Get off the wire, if it is on it."""
-        cdef Transfer transfer = self.transfer
-        if transfer is not None:
-            self.transfer = None
-            transfer.stop()
-            transfer.release()
+        cdef Exchange exchange = self.exchange
+        if exchange is not None:
+            self.exchange = None
+            exchange.leave()
+        if self.prepared.stream and self in self.pump.streams:
+            self.pump.streams.remove(self)
         return 0
 
-    cdef int arrived(self, int code) except -1:
-        """libcurl is done with this hop. Runs after socket_action, never inside it."""
-        cdef Transfer transfer = self.transfer
+    cdef int arrived(self) except -1:
+        """The answer of this hop is complete. Runs outside of libcurl's callbacks."""
+        cdef Inbound* inbound = &self.exchange.inbound
         cdef Response response = self.response
-        cdef str reason = self.explain(transfer, code) if code else None
-        self.count_hop(transfer)
-        if response is None and not code:
-            response = self.take_response(transfer)
-        if response is not None and self.prepared.stream:
-            response.content_bytes = transfer.inbound.data[transfer.inbound.head_length:transfer.inbound.length]
+        self.count_hop()
+        if response is None:
+            response = self.take_response()
+        if self.prepared.stream:
+            response.content_bytes = response.decode_piece(inbound.data[inbound.head_length:inbound.length])
         self.leave()
-        if code:
-            return self.fail(reason, code in REQUEST_CONNECT_ERRORS)
         self.client.refusals = 0
         if self.prepared.follow and not self.is_done and self.redirected(response):
             return 0
         return self.succeed(response)
 
-    cdef Response take_response(self, Transfer transfer):
+    cdef Response take_response(self):
         """Make the Response of this hop and keep its cookies."""
-        cdef unsigned int flags = transfer.inbound.flags
-        cdef Response response = Response.of(self, transfer)
-        self.first_byte_ns = transfer.inbound.first_byte_ns
-        response.status = <int>transfer.number(CURLINFO_RESPONSE_CODE) if transfer.inbound.status_length else 0
+        cdef Inbound* inbound = &self.exchange.inbound
+        cdef unsigned int flags = inbound.flags
+        cdef Response response
+        self.first_byte_ns = inbound.first_byte_ns
+        response = Response.of(self, inbound)
         if flags & INBOUND_SET_COOKIE:
             self.client.keep_cookies(response)
         return response
 
-    cdef void count_hop(self, Transfer transfer) noexcept:
+    cdef int count_hop(self) except -1:
+        """Count what went over the wire. Not more than once a hop."""
         cdef uint64_t* counts = self.pump.arena.at(self.prepared.slot).counts
-        counts[BYTES_OUT] += transfer.number(CURLINFO_REQUEST_SIZE) + transfer.size(CURLINFO_SIZE_UPLOAD_T)
-        counts[BYTES_IN] += transfer.number(CURLINFO_HEADER_SIZE) + transfer.size(CURLINFO_SIZE_DOWNLOAD_T)
-        if transfer.inbound.sends > 1:
-            counts[RESENT] += transfer.inbound.sends - 1
-
-    cdef str explain(self, Transfer transfer, int code):
-        """Name a CURLcode. libcurl's own words are added where they say more and do not vary from request to request."""
-        cdef int number = <int>transfer.number(CURLINFO_OS_ERRNO)
-        cdef str detail = ""
-        if code == 7 and number:
-            detail = request_strerror(number).lower()
-        elif code in (35, 60):
-            detail = (<bytes>transfer.error).decode("utf-8", "replace").strip()
-        elif code == 26 and self.upload is not None and self.upload.failure is not None:
-            detail = repr(self.upload.failure)
-        named = REQUEST_ERRORS.get(code) or curl_easy_strerror(code).decode().lower()
-        return f"{named}: {detail}" if detail else named
+        counts[BYTES_OUT] += self.exchange.bytes_out()
+        counts[BYTES_IN] += self.exchange.bytes_in()
+        if self.exchange.inbound.sends > 1 and isinstance(self.exchange, Transfer):
+            counts[RESENT] += self.exchange.inbound.sends - 1
+        return 0
 
     cdef bint redirected(self, Response response) except -1:
         """Go to where the response points, if it does. Rules of the fetch standard for 301, 302, 303, 307 and 308."""
@@ -226,11 +256,11 @@ cdef class Request(Promise):
         cdef Response response = self.response
         cdef Slot* slot = self.pump.arena.at(self.prepared.slot)
         cdef int64_t pause_ns = 0
-        if self.transfer is not None:
-            self.count_hop(self.transfer)
+        if self.exchange is not None:
+            self.count_hop()
         self.leave()
         if response is None:
-            response = Response.of(self, None)
+            response = Response.of(self, NULL)
         response.error = reason
         self.close_books(response, slot)
         slot.counts[BROKEN] += 1
@@ -279,8 +309,6 @@ cdef class Request(Promise):
         """Leave the lists; let the next one in the queue go."""
         if self.upload is not None:
             self.upload.end()
-        if self.prepared.stream and self in self.pump.streams:
-            self.pump.streams.remove(self)
         self.is_ended = True
         self.client.unlink(self)
         return 0
@@ -298,8 +326,8 @@ cdef class Request(Promise):
         if self.is_ended:
             return 0
         self.pump.timers.drop(self)
-        if self.transfer is not None:
-            self.count_hop(self.transfer)
+        if self.exchange is not None:
+            self.count_hop()
         self.leave()
         self.pump.arena.at(self.prepared.slot).counts[UNFINISHED] += 1
         self.end()
@@ -315,11 +343,11 @@ cdef class Request(Promise):
     cdef int advance(self) except -1:
         """See whether the stream has something for its reader. Per turn, only while there are streams."""
         cdef Piece reader = self.reader
-        if self.transfer is None or not self.transfer.inbound.flags & INBOUND_BODY:
+        if self.exchange is None or not self.exchange.inbound.flags & INBOUND_BODY:
             return 0
         if self.response is None:
             return self.begin_stream()
-        if reader is not None and self.transfer.inbound.length > self.transfer.inbound.head_length:
+        if reader is not None and inbound_buffered(&self.exchange.inbound):
             self.reader = None
             return reader.settle(self.take_piece())
         return 0
@@ -327,9 +355,9 @@ cdef class Request(Promise):
     cdef int begin_stream(self) except -1:
         """Hand the Response over, unless it is a redirect that will be followed."""
         cdef Response response
-        if self.prepared.follow and self.transfer.inbound.flags & INBOUND_LOCATION:
+        if self.prepared.follow and self.exchange.inbound.flags & INBOUND_LOCATION:
             return 0
-        response = self.take_response(self.transfer)
+        response = self.take_response()
         self.response, response.request, response.hops = response, self, self.hops
         response.first_byte_ns = self.first_byte_ns - self.started_ns
         self.judge(response)
@@ -337,9 +365,9 @@ cdef class Request(Promise):
 
     cdef bint give(self, Piece piece) except -1:
         """Deliver the next piece into `piece`, now or when it comes. Returns False when nothing more will come."""
-        if self.transfer is None:
+        if self.exchange is None:
             return False
-        if self.transfer.inbound.length > self.transfer.inbound.head_length:
+        if inbound_buffered(&self.exchange.inbound):
             piece.value, piece.is_done = self.take_piece(), True
         else:
             self.reader = piece
@@ -347,13 +375,25 @@ cdef class Request(Promise):
 
     cdef bytes take_piece(self):
         """Take what has come, and let the brake go."""
-        cdef Inbound* inbound = &self.transfer.inbound
-        cdef bytes piece = inbound.data[inbound.head_length:inbound.length]
+        cdef Inbound* inbound = &self.exchange.inbound
+        cdef bytes piece = self.response.decode_piece(inbound.data[inbound.head_length:inbound.length])
         inbound.length = inbound.head_length
         if inbound.flags & INBOUND_PAUSED:
             inbound.flags &= ~<unsigned int>INBOUND_PAUSED
-            curl_easy_pause(self.transfer.easy, CURLPAUSE_CONT)
+            self.exchange.resume()
         return piece
 
+
+cdef bytes request_head(Request request):
+    """Return request line and header lines, without the empty line that ends them."""
+    cdef Url url = request.url
+    cdef bytes head = request.method_now() + b" " + url.target.encode() + b" HTTP/1.1\r\n"
+    head += request.headers.block(url.origin.partition("//")[2].encode())
+    if request.verb == VERB_POST and "content-length" not in request.headers.fields:
+        head += b"Content-Length: %d\r\n" % len(request.body)
+    return head
+
+
+cdef tuple REQUEST_METHODS = (b"GET", b"HEAD", b"POST", b"POST")       # of libcurl's verbs, by number
 
 from os import strerror as request_strerror

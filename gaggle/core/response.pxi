@@ -28,6 +28,8 @@ cdef class Response:
     cdef int64_t first_byte_ns
     cdef readonly object fault     # why it counts as a failure; None for a success
     cdef bint is_judged            # success or failure has been decided
+    cdef bint is_encoded           # the body is as the server encoded it
+    cdef Decoder decoder           # of a stream
     cdef Headers fields
     cdef bytes content_bytes       # the body, once asked for; of a stream, what came after its last piece was taken
     cdef readonly uint64_t dropped # bytes of the body that were not kept (--max-body)
@@ -39,14 +41,13 @@ cdef class Response:
         free(self.data)
 
     @staticmethod
-    cdef Response of(Request request, Transfer transfer):
-        """Make one of what a transfer has received; the bytes change hands, a stream's head is copied."""
+    cdef Response of(Request request, Inbound* inbound):
+        """Make one of what an exchange has received; the bytes change hands, a stream's head is copied."""
         cdef Response self = Response.__new__(Response)
-        cdef Inbound* inbound
         self.pump, self.prepared, self.location = request.pump, request.prepared, request.url
-        if transfer is None:
+        if inbound == NULL:
             return self
-        inbound = &transfer.inbound
+        self.status, self.is_encoded = response_status(inbound), inbound.flags & INBOUND_ENCODED
         self.status_length, self.head_length, self.dropped = inbound.status_length, inbound.head_length, inbound.dropped
         if request.prepared.stream:
             self.data = <char*>realloc(NULL, inbound.head_length + 1)
@@ -87,7 +88,32 @@ cdef class Response:
             if self.prepared.stream:
                 raise RuntimeError("the body of a stream is read with `async for piece in response` or `await response.read()`")
             self.content_bytes = self.data[self.head_length:self.length] if self.length > self.head_length else b""
+            if self.is_encoded:
+                self.decode_body()
         return self.content_bytes
+
+    cdef int decode_body(self) except -1:
+        """Decode the body, now that somebody reads it. One that cannot be decoded makes the request a failure."""
+        try:
+            self.content_bytes, dropped = Decoder(self.headers["content-encoding"]).decode_all(
+                self.content_bytes, self.pump.settings.max_body)
+            self.dropped += dropped
+        except DecodingError as error:
+            self.content_bytes = b""
+            self.fail(f"{REQUEST_ERRORS[61]}: {error}")
+        return 0
+
+    cdef bytes decode_piece(self, bytes piece):
+        """The same for a piece of a stream."""
+        if not self.is_encoded or not piece:
+            return piece
+        try:
+            if self.decoder is None:
+                self.decoder = Decoder(self.headers["content-encoding"])
+            return self.decoder.decode(piece)
+        except DecodingError as error:
+            self.fail(f"{REQUEST_ERRORS[61]}: {error}")
+            return b""
 
     @property
     def content(self):
@@ -192,8 +218,9 @@ cdef class Response:
 
     async def aclose(self):
         """Stop a stream before its end: the connection is closed, the request counts as unfinished."""
-        if self.request is not None:
-            self.request.cut()
+        cdef Request request = self.request         # the last that holds it, it may be
+        if request is not None:
+            request.cut()
 
     async def __aenter__(self):
         return self
@@ -203,6 +230,16 @@ cdef class Response:
 
     def __repr__(self):
         return f"<Response {self.prepared.method} {self.url} {self.status or self.error}>"
+
+
+cdef int response_status(Inbound* inbound) noexcept nogil:
+    """Return the number in the status line; 0 without one."""
+    cdef size_t i = 0
+    while i < inbound.status_length and inbound.data[i] != c' ':
+        i += 1
+    if i + 4 > inbound.status_length:
+        return 0
+    return (inbound.data[i + 1] - c'0') * 100 + (inbound.data[i + 2] - c'0') * 10 + inbound.data[i + 3] - c'0'
 
 
 cdef class Piece(Promise):

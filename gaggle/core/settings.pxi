@@ -19,14 +19,24 @@ cdef class Settings:
     cdef readonly bint tls_resume
     cdef readonly str http_version
     cdef readonly str user_agent
+    cdef readonly str lane
+    cdef bint is_fast
+    cdef bint tunnels              # plain HTTP may go through the proxy's tunnel: there is none, or it is a SOCKS proxy
 
     def __init__(self, *, base=None, timeout=60.0, connect_timeout=10.0, max_body=16 << 20, cacert="", verify=True,
                  proxy="", keepalive=True, max_connection_age=0.0, tls_resume=True, http_version="1.1",
-                 user_agent="gaggle"):
+                 user_agent="gaggle", lane="auto"):
         self.base, self.timeout, self.connect_timeout = base, timeout, connect_timeout
         self.max_body, self.cacert, self.verify, self.proxy = max_body, cacert, verify, proxy
         self.keepalive, self.max_connection_age, self.tls_resume = keepalive, max_connection_age, tls_resume
-        self.http_version, self.user_agent = http_version, user_agent
+        self.http_version, self.user_agent, self.lane = http_version, user_agent, lane
+        self.is_fast = lane != "libcurl"
+        self.tunnels = not proxy or proxy.startswith("socks")
+
+    cdef bint is_fast_for(self, Request request) noexcept:
+        """Whether the fast lane can do this: HTTP/1.1, with a body that is there, not by way of an HTTP proxy in the clear."""
+        return (request.prepared.http_version == CURL_HTTP_VERSION_1_1 and request.verb != VERB_UPLOAD
+                and (self.tunnels or request.url.secure) and self.is_fast)
 
     cdef list numbers(self):
         """Return (option, value) for the options of libcurl that are numbers."""

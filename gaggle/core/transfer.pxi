@@ -1,7 +1,8 @@
 # libcurl, taken from the pycurl wheel at run time, and one transfer on it. The libcurl lane.
+import re as header_re
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
-from libc.string cimport memcmp, memcpy
 from posix.unistd cimport close as posix_close
 
 from gaggle.core.libcurl cimport *
@@ -10,9 +11,6 @@ cdef extern from "dlfcn.h" nogil:
     void* dlopen(const char*, int)
     void* dlsym(void*, const char*)
     int RTLD_LAZY, RTLD_NOLOAD, RTLD_LOCAL
-
-cdef extern from "strings.h" nogil:
-    int strncasecmp(const char*, const char*, size_t)
 
 cdef extern from "sys/socket.h" nogil:
     int SOCK_CLOEXEC
@@ -24,6 +22,8 @@ cdef easy_setopt_type curl_easy_setopt
 cdef easy_getinfo_type curl_easy_getinfo
 cdef easy_pause_type curl_easy_pause
 cdef easy_strerror_type curl_easy_strerror
+cdef easy_send_type curl_easy_send
+cdef easy_recv_type curl_easy_recv
 cdef multi_init_type curl_multi_init
 cdef multi_cleanup_type curl_multi_cleanup
 cdef multi_setopt_type curl_multi_setopt
@@ -52,6 +52,7 @@ cdef void* transfer_symbol(void* library, const char* name) except NULL:
 cdef int transfer_bind() except -1:
     """Find libcurl's functions in the library that pycurl has loaded: its handle's search includes what it depends on."""
     global curl_easy_init, curl_easy_cleanup, curl_easy_setopt, curl_easy_getinfo, curl_easy_pause, curl_easy_strerror
+    global curl_easy_send, curl_easy_recv
     global curl_multi_init, curl_multi_cleanup, curl_multi_setopt, curl_multi_add_handle, curl_multi_remove_handle
     global curl_multi_socket_action, curl_multi_info_read, curl_share_init, curl_share_setopt, curl_share_cleanup
     global curl_slist_append, curl_slist_free_all, curl_version_info, transfer_ctx_ctrl
@@ -68,6 +69,8 @@ cdef int transfer_bind() except -1:
     curl_easy_getinfo = <easy_getinfo_type>transfer_symbol(library, b"curl_easy_getinfo")
     curl_easy_pause = <easy_pause_type>transfer_symbol(library, b"curl_easy_pause")
     curl_easy_strerror = <easy_strerror_type>transfer_symbol(library, b"curl_easy_strerror")
+    curl_easy_send = <easy_send_type>transfer_symbol(library, b"curl_easy_send")
+    curl_easy_recv = <easy_recv_type>transfer_symbol(library, b"curl_easy_recv")
     curl_multi_init = <multi_init_type>transfer_symbol(library, b"curl_multi_init")
     curl_multi_cleanup = <multi_cleanup_type>transfer_symbol(library, b"curl_multi_cleanup")
     curl_multi_setopt = <multi_setopt_type>transfer_symbol(library, b"curl_multi_setopt")
@@ -89,65 +92,14 @@ def transfer_version():
     return curl_version_info(0).version.decode()
 
 
-# What libcurl's callbacks write into. Plain C: they run without touching a Python object.
-cdef enum:
-    INBOUND_STATUS_LINE = 1        # the next header line begins a response
-    INBOUND_BODY = 2               # a byte of the body has come
-    INBOUND_SET_COOKIE = 4
-    INBOUND_LOCATION = 8
-    INBOUND_STREAM = 16            # somebody takes the pieces as they come
-    INBOUND_PAUSED = 32
-    INBOUND_STREAM_ROOM = 262_144  # bytes kept ahead of a reader of a stream before the server has to wait
-
-
-cdef struct Inbound:
-    char* data                     # status line, header lines, body
-    size_t length
-    size_t capacity
-    size_t status_length           # of the status line with its line end
-    size_t head_length             # of all of the head
-    size_t body_limit
-    uint64_t dropped               # bytes of the body beyond the limit
-    int64_t first_byte_ns
-    unsigned int flags
-    int sends                      # times that a request was put on a connection
-
-
-cdef int inbound_append(Inbound* inbound, const char* data, size_t size) noexcept nogil:
-    """Add bytes; returns 0 when there is no memory."""
-    cdef size_t capacity = inbound.capacity if inbound.capacity else 1024
-    cdef char* grown
-    while inbound.length + size > capacity:
-        capacity *= 2
-    if capacity != inbound.capacity:
-        grown = <char*>realloc(inbound.data, capacity)
-        if grown == NULL:
-            return 0
-        inbound.data, inbound.capacity = grown, capacity
-    memcpy(inbound.data + inbound.length, data, size)
-    inbound.length += size
-    return 1
-
-
 cdef size_t inbound_on_body(char* data, size_t size, size_t count, void* userdata) noexcept nogil:
     """CURLOPT_WRITEFUNCTION. Keeps what the limit allows; what is beyond is counted only."""
     cdef Inbound* inbound = <Inbound*>userdata
-    cdef size_t kept = inbound.length - inbound.head_length, room
     size *= count
-    inbound.flags |= INBOUND_BODY
-    if inbound.flags & INBOUND_STREAM:
-        if kept >= INBOUND_STREAM_ROOM:
-            inbound.flags |= INBOUND_PAUSED
-            return CURL_WRITEFUNC_PAUSE
-        room = size
-    else:
-        room = inbound.body_limit - kept if inbound.body_limit > kept else 0
-    if room > size:
-        room = size
-    inbound.dropped += size - room
-    if room and not inbound_append(inbound, data, room):
-        return CURL_WRITEFUNC_ERROR
-    return size
+    if inbound.flags & INBOUND_STREAM and inbound_buffered(inbound) >= INBOUND_STREAM_ROOM:
+        inbound.flags |= INBOUND_PAUSED
+        return CURL_WRITEFUNC_PAUSE
+    return size if inbound_body(inbound, data, size) else CURL_WRITEFUNC_ERROR
 
 
 cdef size_t inbound_on_header(char* data, size_t size, size_t count, void* userdata) noexcept nogil:
@@ -157,16 +109,14 @@ cdef size_t inbound_on_header(char* data, size_t size, size_t count, void* userd
     if inbound.flags & INBOUND_BODY:
         return size                # a trailer
     if inbound.flags & INBOUND_STATUS_LINE:
+        inbound_restart(inbound)
         inbound.flags &= INBOUND_STREAM
-        inbound.length = 0
         inbound.status_length = size
         inbound.first_byte_ns = clock_ns()
     elif size <= 2:
         inbound.flags |= INBOUND_STATUS_LINE
-    elif size > 11 and (data[0] | 32) == c's' and strncasecmp(data, b"set-cookie:", 11) == 0:
-        inbound.flags |= INBOUND_SET_COOKIE
-    elif size > 9 and (data[0] | 32) == c'l' and strncasecmp(data, b"location:", 9) == 0:
-        inbound.flags |= INBOUND_LOCATION
+    else:
+        inbound_note(inbound, data, size)
     if not inbound_append(inbound, data, size):
         return CURL_WRITEFUNC_ERROR
     inbound.head_length = inbound.length
@@ -195,6 +145,8 @@ cdef int transfer_on_open(void* userdata, int purpose, curl_sockaddr* address) n
 
 cdef int transfer_on_close(void* userdata, int descriptor) noexcept nogil:
     """CURLOPT_CLOSESOCKETFUNCTION."""
+    if descriptor == link_adopted:
+        return 0                   # the fast lane has it now
     sockets_closed(descriptor)
     return posix_close(descriptor)
 
@@ -209,6 +161,7 @@ cdef class HeaderList:
     cdef curl_slist* lines
     cdef dict fields               # lower-cased name -> (name, value)
     cdef dict derived              # what `with_fields` has made: (name, value) -> HeaderList
+    cdef bytes text                # as the fast lane sends them
 
     def __dealloc__(self):
         if self.lines != NULL:
@@ -231,6 +184,18 @@ cdef class HeaderList:
         self.lines = lines
         return 0
 
+    cdef bytes block(self, bytes host):
+        """Return the lines as they go over the wire, with those that every request has, in libcurl's order."""
+        cdef list lines
+        if self.text is None:
+            lines = [b"" if name in self.fields else line for name, line in HEADERS_OF_ALL]
+            lines += [name.encode() + b": " + header_value(value) + b"\r\n" for key, (name, value) in self.fields.items()
+                      if value is not None and key not in ("host", "transfer-encoding")]
+            self.text = b"".join(lines)
+        if "host" in self.fields:
+            host = header_value(self.fields["host"][1])
+        return b"Host: " + host + b"\r\n" + self.text
+
     cdef HeaderList with_fields(self, dict fields):
         """Return this list with `fields` (name -> value, None takes one away) put over it."""
         cdef dict merged = dict(self.fields)
@@ -251,30 +216,100 @@ cdef class HeaderList:
         return HeaderList.of({key: pair for key, pair in self.fields.items() if key not in names})
 
 
+cdef object header_token = header_re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch      # RFC 9110, 5.6.2
+
+
+cdef tuple HEADERS_OF_ALL = (
+    ("accept", b"Accept: */*\r\n"),
+    ("accept-encoding", b"Accept-Encoding: gzip, deflate, br\r\n"),
+)
+
+
+cdef bytes header_text(object value):
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
 cdef bytes header_line(object name, object value):
     """Return a line as libcurl takes it. Raises ValueError for what would break the request apart."""
-    cdef bytes line
+    cdef bytes text
+    if not isinstance(name, str) or not header_token(name):
+        raise ValueError(f"the name of a header is letters, digits and hyphens, got {name!r}")
     if value is None:
-        line = f"{name}:".encode()                  # libcurl: leave it out
-    elif str(value) == "":
-        line = f"{name};".encode()                  # libcurl: send it empty
-    else:
-        line = f"{name}: {value}".encode()
-    if b"\r" in line or b"\n" in line or b"\0" in line or not str(name).strip() or ":" in str(name):
+        return f"{name}:".encode()                  # libcurl: leave it out
+    text = header_text(value)
+    if b"\r" in text or b"\n" in text or b"\0" in text:
         raise ValueError(f"a header must be one line of text, got {name!r}: {value!r}")
-    return line
+    if not text.strip():
+        return f"{name};".encode()                  # libcurl: send it empty
+    return name.encode() + b": " + text
+
+
+cdef bytes header_value(object value):
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+cdef int transfer_set_policy(CURL* easy, Settings settings) except -1:
+    """Set on a handle what holds for every connection of the run."""
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, <void*>transfer_on_open)
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, <void*>transfer_on_close)
+    if transfer_ctx_ctrl != NULL:
+        curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, <void*>transfer_on_ssl_context)
+    for option, number in settings.numbers():
+        curl_easy_setopt(easy, <int>option, <long>number)
+    for option, text in settings.texts():
+        curl_easy_setopt(easy, <int>option, PyBytes_AS_STRING(text))
+    return 0
+
+
+cdef str transfer_explain(CURL* easy, int code, const char* detail):
+    """Name a CURLcode. What libcurl says of it is added where it says more and does not vary from request to request."""
+    cdef long number = 0
+    cdef str named = REQUEST_ERRORS.get(code) or curl_easy_strerror(code).decode().lower()
+    cdef str more = ""
+    if code == 7:
+        curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &number)
+        more = request_strerror(number).lower() if number else ""
+    elif code in (35, 60):
+        more = detail.decode("utf-8", "replace").strip()
+    return f"{named}: {more}" if more else named
 
 
 cdef enum Verb:
     VERB_GET, VERB_HEAD, VERB_POST, VERB_UPLOAD, VERB_NONE = 99
 
 
-cdef class Transfer:
-    """One easy handle. Idle ones wait in the pump's pool; options that stay the same are set once."""
-    cdef CURL* easy
+cdef class Exchange:
+    """One hop of a request on the wire, in either lane: where its answer arrives, and how to let go of it."""
     cdef Inbound inbound
     cdef Pump pump
     cdef Request request           # whose it is now; None while idle
+
+    def __dealloc__(self):
+        free(self.inbound.data)
+
+    cdef int done(self, int code) except -1:
+        """libcurl has finished what its handle was asked to do, with this CURLcode. Runs after socket_action."""
+        raise NotImplementedError
+
+    cdef int leave(self) except -1:
+        """Get off the wire, wherever it stands, and be free for others."""
+        raise NotImplementedError
+
+    cdef int resume(self) except -1:
+        """Take more of a stream: its reader has caught up."""
+        raise NotImplementedError
+
+    cdef uint64_t bytes_in(self) except? 0:
+        """Return the bytes of the answer as they were sent: heads and body."""
+        raise NotImplementedError
+
+    cdef uint64_t bytes_out(self) except? 0:
+        raise NotImplementedError
+
+
+cdef class Transfer(Exchange):
+    """The libcurl lane: one easy handle. Idle ones wait in the pump's pool; options that stay the same are set once."""
+    cdef CURL* easy
     cdef bytes url
     cdef bytes cookie
     cdef bytes body
@@ -294,13 +329,12 @@ cdef class Transfer:
         self.pump = pump
         self.verb = VERB_NONE
         self.set_callbacks()
-        self.set_policy(pump.settings)
+        transfer_set_policy(self.easy, pump.settings)
         return self
 
     def __dealloc__(self):
         if self.easy != NULL:
             curl_easy_cleanup(self.easy)
-        free(self.inbound.data)
 
     cdef int set_callbacks(self) except -1:
         cdef CURL* easy = self.easy
@@ -311,21 +345,8 @@ cdef class Transfer:
         curl_easy_setopt(easy, CURLOPT_HEADERDATA, <void*>&self.inbound)
         curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, <void*>inbound_on_send)
         curl_easy_setopt(easy, CURLOPT_PREREQDATA, <void*>&self.inbound)
-        curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, <void*>transfer_on_open)
-        curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, <void*>transfer_on_close)
         curl_easy_setopt(easy, CURLOPT_READFUNCTION, <void*>transfer_on_read)
         curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, <void*>self.error)
-        if transfer_ctx_ctrl != NULL:
-            curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, <void*>transfer_on_ssl_context)
-        return 0
-
-    cdef int set_policy(self, Settings settings) except -1:
-        """What holds for every request of the run."""
-        cdef CURL* easy = self.easy
-        for option, number in settings.numbers():
-            curl_easy_setopt(easy, <int>option, <long>number)
-        for option, text in settings.texts():
-            curl_easy_setopt(easy, <int>option, PyBytes_AS_STRING(text))
         return 0
 
     cdef int start(self, Request request) except -1:
@@ -378,29 +399,38 @@ cdef class Transfer:
             self.custom = request.custom
             curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, <char*>NULL if self.custom is None else PyBytes_AS_STRING(self.custom))
 
-    cdef Request stop(self):
-        """Take the handle off the wire, give the request back. A connection in the middle of an exchange is closed."""
+    cdef int done(self, int code) except -1:
         cdef Request request = self.request
+        cdef str failure
+        if code == 0 and not self.inbound.flags & (INBOUND_STATUS_LINE | INBOUND_BODY):
+            code = 18              # libcurl is content with half a head
+        if code == 0:
+            return request.arrived()
+        failure = transfer_explain(self.easy, code, self.error)
+        if code == 26 and self.upload is not None and self.upload.failure is not None:
+            failure = f"{failure}: {self.upload.failure!r}"
+        return request.fail(failure, code in REQUEST_CONNECT_ERRORS)
+
+    cdef int leave(self) except -1:
+        """Take the handle off the wire; one in the middle of an exchange has its connection closed by that."""
         curl_multi_remove_handle(self.pump.multi, self.easy)
         curl_easy_setopt(self.easy, CURLOPT_SHARE, NULL)
         if self.upload is not None:
             self.upload.easy = NULL
-            self.upload = None
-        self.body = None
-        self.request = None
-        return request
-
-    cdef int release(self) except -1:
-        """Go back to the pool, without a trace of the last response."""
-        self.inbound.length = self.inbound.head_length = self.inbound.status_length = 0
-        self.inbound.sends = 0
-        self.inbound.dropped = 0
-        self.inbound.first_byte_ns = 0
-        if self.inbound.capacity > 65_536:
-            free(self.inbound.data)
-            self.inbound.data, self.inbound.capacity = NULL, 0
+        self.upload = self.body = self.request = None
+        inbound_clear(&self.inbound)
         self.pump.idle.append(self)
         return 0
+
+    cdef int resume(self) except -1:
+        curl_easy_pause(self.easy, CURLPAUSE_CONT)
+        return 0
+
+    cdef uint64_t bytes_in(self) except? 0:
+        return self.number(CURLINFO_HEADER_SIZE) + self.size(CURLINFO_SIZE_DOWNLOAD_T)
+
+    cdef uint64_t bytes_out(self) except? 0:
+        return self.number(CURLINFO_REQUEST_SIZE) + self.size(CURLINFO_SIZE_UPLOAD_T)
 
     cdef inline long number(self, int info) noexcept:
         cdef long value = 0

@@ -26,8 +26,14 @@ def server(server_process: Server) -> Server:
     return server_process
 
 
+@pytest.fixture(params=["fast", "libcurl"])
+def lane(request: pytest.FixtureRequest) -> str:
+    """What speaks HTTP/1.1: whoever uses an engine loop runs once in each lane, and must see the same."""
+    return str(request.param)
+
+
 @pytest.fixture
-def engine_loop(request: pytest.FixtureRequest) -> Iterator[MakeEngineLoop]:
+def engine_loop(request: pytest.FixtureRequest, lane: str) -> Iterator[MakeEngineLoop]:
     """Return `engine_loop(base=None, **settings)`, which returns an `EngineLoop`; once a test.
 
     Paths are joined to `base`: None is the fixture `server`, "" leaves the users without a host.
@@ -37,7 +43,7 @@ def engine_loop(request: pytest.FixtureRequest) -> Iterator[MakeEngineLoop]:
     def make(base: str | None = None, **settings: Any) -> EngineLoop:
         assert not made, "one pump at a time"
         chosen = request.getfixturevalue("server").url if base is None else base or None
-        made.append(EngineLoop(chosen, settings))
+        made.append(EngineLoop(chosen, {"lane": lane} | settings))
         return made[0]
 
     yield make

@@ -15,15 +15,15 @@ PACKAGE = Path(__file__).parents[2] / "gaggle"
 # (report/) is one name here, and its files may import each other.
 LAYERS = (
     {"errors", "units", "_core"},
-    {"options", "plan", "protocol", "channel", "metrics", "user"},
-    {"loadtest", "thresholds", "report", "logs", "limits", "transport"},
+    {"options", "plan", "protocol", "channel", "metrics", "user", "limits"},
+    {"sources", "usage", "loadtest", "thresholds", "report", "logs", "transport"},
     {"life"},
     {"engine"},
-    {"launcher"},
-    {"crew"},
+    {"launcher", "crew"},
     {"supervisor"},
     {"worker", "manager", "controller"},
-    {"cli", "session"},
+    {"session"},
+    {"cli"},
     {"__init__", "__main__"},
 )
 ROW = {name: row for row, names in enumerate(LAYERS) for name in names}

@@ -1,0 +1,59 @@
+"""The help: what `gaggle --help` prints, made from the fields of Options."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import Field, fields
+from typing import Any
+
+from gaggle.options import GROUPS, Kind, Options, Spec, flag, spec, written
+
+WIDTH, COLUMN = 80, 30
+_KEPT = "\xa0"  # a blank at which textwrap does not break
+
+_BEGIN = """\
+Usage: gaggle [FILE] [OPTIONS]
+
+Run the load test FILE: users, written in async Python, send requests from all
+usable cores. Without FILE it is loadtest.py in the working directory.
+"""
+_END = """\
+TIME is a number of seconds, or 20s, 1h30m, 1.5s, 500ms. SIZE is a number of
+bytes, or 64k, 16MiB.
+
+A flag wins over the environment, where --run-time is GAGGLE_RUN_TIME and
+--strict is GAGGLE_STRICT=yes; the environment wins over the load test.
+"""
+
+
+def help_text() -> str:
+    """Return the help, on lines of at most 80 columns."""
+    groups = ["".join([f"{group}:\n", *map(_entry, _members(group))]) for group in GROUPS]
+    return "\n".join([_BEGIN, *groups, _END])
+
+
+def _members(group: str) -> list[Field[Any]]:
+    return [option for option in fields(Options) if spec(option).group == group]
+
+
+def _entry(option: Field[Any]) -> str:
+    """Return one option's lines: flags to the left, help from COLUMN on, below if the flags are too long."""
+    of = spec(option)
+    left = f"  {of.short + ',' if of.short else '':4}{flag(option.name)} {of.metavar}".rstrip()
+    right = textwrap.wrap(of.help + _aliases(of) + _default(option), WIDTH - COLUMN)
+    if len(left) > COLUMN - 2:
+        right.insert(0, "")
+    lines = f"{left:{COLUMN}}" + f"\n{'':{COLUMN}}".join(right)
+    return "".join(line.rstrip().replace(_KEPT, " ") + "\n" for line in lines.splitlines())
+
+
+def _aliases(of: Spec) -> str:
+    return f" (or {', '.join(of.aliases)})" if of.aliases else ""
+
+
+def _default(option: Field[Any]) -> str:
+    """Return ` [default: 30s]`, which is not broken into lines, or "" where there is nothing to say."""
+    of = spec(option)
+    said = of.kind is Kind.ONE and option.default is not None
+    shown = of.shown or (written(of, option.default) if said else "")
+    return f" [default: {shown}]".replace(" ", _KEPT).replace(_KEPT, " ", 1) if shown else ""
