@@ -50,18 +50,21 @@ class Channel:
         except (BrokenPipeError, ConnectionResetError):
             pass
 
-    def receive(self) -> Message:
-        """Return the next message, waiting for it. Raises EOFError when none will come."""
-        data, fds = self._take()
+    def receive(self, flags: int = 0) -> Message:
+        """Return the next message, waiting for it. Raises EOFError when none will come.
+
+        With MSG_DONTWAIT among the `flags` it raises BlockingIOError when none is there.
+        """
+        data, fds = self._take(flags)
         if not data:
             raise EOFError("the other process has gone")
         kind, fields = json.loads(data)
         return Message(kind, fields, fds)
 
-    def _take(self) -> tuple[bytes, tuple[int, ...]]:
+    def _take(self, flags: int) -> tuple[bytes, tuple[int, ...]]:
         size = array.array("i").itemsize * MOST_DESCRIPTORS
         try:
-            data, ancillary, _, _ = self.socket.recvmsg(LONGEST, socket.CMSG_SPACE(size))
+            data, ancillary, _, _ = self.socket.recvmsg(LONGEST, socket.CMSG_SPACE(size), flags)
         except ConnectionResetError:
             return b"", ()
         fds = array.array("i")

@@ -78,11 +78,7 @@ async def load_test(parsed: Parsed) -> int:
         supervisor.crew.close()
         return FINE
     check_report_files(supervisor)
-    supervisor.main_task = asyncio.current_task()
-    try:
-        outcome = await supervisor.run()
-    except asyncio.CancelledError:
-        return INTERRUPTED
+    outcome = await supervisor.run()
     if outcome.report is not None and not outcome.was_interrupted:
         publish(outcome.report, supervisor.options)
     return exit_code(outcome, supervisor.options)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from gaggle.channel import Channel, Message
 from gaggle.engine import BLOCKED_NS, BLOCKED_SIGNAL, Order
 from gaggle.errors import InternalError, LoadTestError
 
+DYING_SECONDS = 1.0  # a killed process may have memory to give back
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -54,6 +57,15 @@ class Hand:
             self.asked_ns = began
             self.kill(BLOCKED_SIGNAL)
 
+    def wait(self) -> None:
+        """Wait until the process has ended, also when it is not our child; at most DYING_SECONDS."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except OSError:  # it has, or the kernel cannot tell us
+            return
+        select.select([descriptor], [], [], DYING_SECONDS)
+        os.close(descriptor)
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
@@ -80,7 +92,7 @@ class Crew:
     async def load(self, path: str, only: Sequence[str]) -> dict[str, Any]:
         """Let the launcher import the load test; return its description. Raises LoadTestError."""
         self.channel.send("load", path=path, only=list(only))
-        answer = await self._answer()
+        answer = await self._answer("imported the load test")
         if answer.kind == "refused":
             raise LoadTestError(answer.fields["error"])
         return answer.fields
@@ -88,7 +100,7 @@ class Crew:
     async def fork(self, order: Order) -> Hand:
         """Start an engine; it waits to be told when to begin."""
         self.channel.send("fork", order=asdict(order))
-        answer = await self._answer()
+        answer = await self._answer("started an engine")
         channel_fd, arena_fd = answer.fds
         hand = Hand(order, answer.fields["pid"], Channel.of_descriptor(channel_fd), Arena.attach(arena_fd))
         self.hands[hand.pid] = hand
@@ -98,7 +110,7 @@ class Crew:
     async def errand(self, name: str, settings: dict[str, Any]) -> Any:
         """Run the load test's `test_start` or `test_stop`; return what it returned. Raises LoadTestError."""
         self.channel.send("errand", name=name, settings=settings)
-        answer = await self._answer()
+        answer = await self._answer(f"started @{name}")
         channel = Channel.of_descriptor(answer.fds[0])
         self.errand_pid = answer.fields["pid"]
         try:
@@ -115,6 +127,22 @@ class Crew:
     def tell_all(self, kind: str, **fields: Any) -> None:
         for hand in self.hands.values():
             hand.channel.send(kind, **fields)
+
+    def take_all(self) -> list[Hand]:
+        """Kill all engines and give them up; return them when they count no more, whoever their parent is by now."""
+        hands, self.hands = list(self.hands.values()), {}
+        for hand in hands:
+            self._drain(hand)
+            self.loop.remove_reader(hand.channel.fileno())
+            hand.channel.close()
+            hand.kill()
+            hand.wait()
+        return hands
+
+    def hear_out(self) -> None:
+        """Hear at once what the engines have said up to now."""
+        for hand in list(self.hands.values()):
+            self._drain(hand)
 
     def close(self) -> None:
         """End every process that is left. Nothing is lost by it: what was counted is in the arenas."""
@@ -133,10 +161,11 @@ class Crew:
         self.process.wait()
         self.channel.close()
 
-    async def _answer(self) -> Message:
+    async def _answer(self, doing: str) -> Message:
         answer = await self.answers.get()
         if answer.kind == "lost":
-            raise LoadTestError(f"the launcher ended with exit code {self.process.wait()} while it imported the load test")
+            self.answers.put_nowait(answer)  # for who asks next
+            raise LoadTestError(f"the launcher ended with exit code {self.process.wait()} while it {doing}")
         return answer
 
     def _readable(self) -> None:
@@ -162,11 +191,10 @@ class Crew:
         self.died(hand, message.fields["status"])
 
     def _drain(self, hand: Hand) -> None:
-        """Hear what an engine said before it ended."""
-        hand.channel.socket.setblocking(False)
+        """Hear all that an engine has said, and do not wait for more."""
         with suppress(EOFError, BlockingIOError):
             while True:
-                self.heard(hand, hand.channel.receive())
+                self.heard(hand, hand.channel.receive(socket.MSG_DONTWAIT))
 
     def _engine_readable(self, hand: Hand) -> None:
         try:

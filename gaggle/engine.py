@@ -60,7 +60,7 @@ class Engine:
         self.rosters = [Roster.of(arena, item) for item in load_test.classes]
         self.stop_timeout = order.stop_timeout
         self.is_stopping = False
-        self.lives: dict[asyncio.Task[None], int] = {}
+        self.lives: dict[asyncio.Task[None], Life] = {}
         self.shown: set[str] = set()
         self.finished = asyncio.Event()
 
@@ -111,15 +111,16 @@ class Engine:
         user.number, user.run_seed, user.shared = number, self.order.seed, self.order.shared
         user.seed_luck(self.order.seed, number)
         self.tell("launching", number, roster)
-        task = self.loop.create_task(Life(self, roster, user).run())
-        self.lives[task] = number
+        life = Life(self, roster, user)
+        task = self.loop.create_task(life.run())
+        self.lives[task] = life
         task.add_done_callback(lambda task: self.left(task, roster))
         self.arena.users_started += 1
         self.arena.users_running += 1
 
     def left(self, task: asyncio.Task[None], roster: Roster) -> None:
         """A user has gone. An exception here is a fault of gaggle's, not the load test's: that one was counted."""
-        number = self.lives.pop(task)
+        number = self.lives.pop(task).user.number
         self.arena.users_running -= 1
         self.arena.users_exited += 1
         self.tell("exiting", number, roster)
@@ -132,14 +133,14 @@ class Engine:
             self.finished.set()
 
     async def stop(self) -> None:
-        """Let users finish their present task, for so long; then cut it. `on_stop` gets as long again."""
+        """Let users finish their present task, for so long; then cut it. `on_stop` gets as long again: see Life."""
         self.is_stopping = True
         self.pump.stop_waiting()
         if self.lives:
             await asyncio.wait(list(self.lives), timeout=self.stop_timeout)
         while self.lives:
-            for task in list(self.lives):
-                if not task.cancelling():
+            for task, life in self.lives.items():
+                if not life.is_leaving:
                     task.cancel()
             await asyncio.wait(list(self.lives), timeout=CANCEL_AGAIN_SECONDS)
         self.finished.set()

@@ -87,6 +87,7 @@ class Life:
 
     def __init__(self, office: Office, roster: Roster, user: User) -> None:
         self.office, self.roster, self.user = office, roster, user
+        self.is_leaving = False  # `on_stop` is all that is left
 
     @property
     def is_over(self) -> bool:
@@ -99,7 +100,9 @@ class Life:
                 while not self.is_over:
                     await self.one_pass()
         except asyncio.CancelledError:
-            uncancel()
+            pass
+        uncancel()
+        self.is_leaving = True
         try:
             async with asyncio.timeout(self.office.stop_timeout):
                 for duty in self.roster.stops:

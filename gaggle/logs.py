@@ -24,6 +24,7 @@ NAMES = {
     TRACE: "TRACE",
 }
 LOUDNESS = tuple(NAMES)
+OPTIONS = ("verbose", "quiet", "log_level", "log_file")  # those that `setup` looks at
 _KEPT = "\n\t"  # of the control characters: a traceback has several lines
 
 LOGGER = logging.getLogger("gaggle")

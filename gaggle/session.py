@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
+import signal
+import sys
+import tempfile
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gaggle import logs
 from gaggle.errors import GaggleError, LoadTestError
-from gaggle.options import flag
+from gaggle.loadtest import MODULE_NAME
+from gaggle.report import render
 from gaggle.report.model import Report
-from gaggle.sources import Parsed, parse
+from gaggle.sources import from_call
 from gaggle.supervisor import Outcome, Supervisor
 from gaggle.user import User
 
@@ -21,66 +26,94 @@ from gaggle.user import User
 def run(target: str | Path | type[User], *others: type[User], **options: Any) -> Report:
     """Run a load test, a file or user classes, and return its Report.
 
-    `options` are those of the command line: `users=8, run_time="30s", host="http://127.0.0.1:8080"`. Raises InvalidOption,
-    and LoadTestError when the test cannot run or is aborted. Classes are imported again, by the processes that run them:
-    they must stand in a file.
+    `options` are those of the command line: `users=8, run_time="30s", host="http://127.0.0.1:8080"`. Raises
+    InvalidOption, and LoadTestError when the test cannot run or is aborted. Classes are imported again, by the processes
+    that run them: they must stand in a file. Ctrl-C ends the run early, as it does on the command line.
     """
+    if MODULE_NAME in sys.modules:
+        raise LoadTestError('run() is called by a load test that runs: put it under `if __name__ == "__main__":`')
     file, only = (str(target), ()) if isinstance(target, (str, Path)) else of_classes((target, *others))
-    parsed = parse([file, *arguments(options)], {})
+    parsed = from_call(Path(file), options)
     logs.setup(parsed.options, parsed.sources)
-    outcome = apart(lambda: one_run(parsed, only))
-    if outcome.report is None or outcome.failure:
+    outcome = finished(Supervisor(parsed, only))
+    if outcome.report is None or outcome.failure or outcome.was_interrupted:
         raise LoadTestError(outcome.failure or "the load test was interrupted")
     return outcome.report
 
 
-async def one_run(parsed: Parsed, only: tuple[str, ...]) -> Outcome:
-    supervisor = Supervisor(parsed, only)
+async def one_run(supervisor: Supervisor) -> Outcome:
+    """Run a load test from its import to the files of its report. Raises GaggleError."""
     await supervisor.describe()
-    return await supervisor.run()
+    outcome = await supervisor.run()
+    if outcome.report is not None and not outcome.was_interrupted:
+        write_files(outcome.report, supervisor.options.report_file)
+    return outcome
 
 
 def of_classes(classes: tuple[type[User], ...]) -> tuple[str, tuple[str, ...]]:
-    """Return the file that the classes stand in, and their names."""
+    """Return the file that the classes stand in, and their names. Raises LoadTestError."""
     for cls in classes:
         if not (inspect.isclass(cls) and issubclass(cls, User)):
             raise LoadTestError(f"run() takes a file or classes that derive from gaggle.User, got {cls!r}")
-        if "<locals>" in cls.__qualname__ or not getattr(inspect.getmodule(cls), "__file__", None):
-            raise LoadTestError(f"{cls.__qualname__} cannot be imported by name: put it at the top of a .py file")
-    files = {str(inspect.getmodule(cls).__file__) for cls in classes}  # type: ignore[union-attr]
+        if cls.__module__ == "__main__" or "<locals>" in cls.__qualname__ or file_of(cls) is None:
+            raise LoadTestError(
+                f"{cls.__qualname__} cannot be imported by name, as the processes that run it must: put it at the top "
+                "of a .py file of its own, or give run() the file"
+            )
+    files = {str(file_of(cls)) for cls in classes}
     if len(files) > 1:
         raise LoadTestError(f"the classes of one run must stand in one file, these are in {', '.join(sorted(files))}")
     return files.pop(), tuple(cls.__name__ for cls in classes)
 
 
-def arguments(options: dict[str, Any]) -> list[str]:
-    """Return options given as keywords as a command line, so that they are checked as one."""
-    words: list[str] = []
-    for name, value in options.items():
-        if value is None or value is False:
-            continue
-        for each in value if isinstance(value, (list, tuple)) else [value]:
-            words += [flag(name)] if each is True else [f"{flag(name)}={each}"]
-    return words
+def file_of(cls: type[User]) -> str | None:
+    return getattr(inspect.getmodule(cls), "__file__", None)
 
 
-def apart(make: Callable[[], Coroutine[Any, Any, Outcome]]) -> Outcome:
-    """Run a coroutine to its end, in a thread of its own where this one has a loop already (a notebook)."""
+def finished(supervisor: Supervisor) -> Outcome:
+    """Run to the end, in a thread of its own where this one has a loop already (a notebook)."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(make())
+        return asyncio.run(one_run(supervisor))
     found: list[Outcome | GaggleError] = []
-
-    def work() -> None:
-        try:
-            found.append(asyncio.run(make()))
-        except GaggleError as error:
-            found.append(error)
-
-    thread = threading.Thread(target=work, name="gaggle")
+    thread = threading.Thread(target=lambda: found.append(caught(supervisor)), name="gaggle", daemon=True)
     thread.start()
-    thread.join()
+    while thread.is_alive():
+        try:
+            thread.join()
+        except KeyboardInterrupt:
+            supervisor.interrupt()
     if isinstance(found[0], GaggleError):
         raise found[0]
     return found[0]
+
+
+def caught(supervisor: Supervisor) -> Outcome | GaggleError:
+    try:
+        return asyncio.run(one_run(supervisor))
+    except GaggleError as error:
+        return error
+
+
+def write_files(report: Report, names: Sequence[str]) -> None:
+    """Write the report to each file, in the format that its suffix says. Raises GaggleError."""
+    for name in names:
+        write(Path(name), render(report, Path(name).suffix))
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all: under another name first."""
+    try:
+        with tempfile.NamedTemporaryFile("wb", dir=path.absolute().parent, prefix=path.name, delete=False) as file:
+            file.write(text.encode("utf-8", "backslashreplace"))
+        os.chmod(file.name, 0o666 & ~current_umask())
+        os.replace(file.name, path)
+    except OSError as error:
+        raise GaggleError(f"the report {path} could not be written: {error.strerror}") from error
+
+
+def current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -7,23 +7,17 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import errno
-import os
-import ssl
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gaggle import units
 from gaggle.errors import InvalidOption
-from gaggle.options import CONFLICTS, SPECS, Kind, Options, Role, flag, variable, written
+from gaggle.options import CONFLICTS, SPECS, Kind, Options, flag, variable
 
 DEFAULT_FILE = Path("loadtest.py")
 # Beginnings of sources that are no flag and no variable: `the load test's users`, `the argument users`.
 LOAD_TEST, ARGUMENT = "the load test's ", "the argument "
-_MODES = {Role.MANAGER: "--manager", Role.WORKER: "--worker"}
 _VARIABLES = {variable(name): name for name, of in SPECS.items() if not of.flag_only}
 _FLAGS = [long for name, of in SPECS.items() for long in (flag(name), *of.aliases)]
 
@@ -78,38 +72,6 @@ def with_defaults(parsed: Parsed, defaults: Mapping[str, object]) -> Parsed:
     return _filled(parsed, raws)
 
 
-def load_test_of(parsed: Parsed) -> Path:
-    """Return the load test, which is there and can be read. Raises InvalidOption."""
-    file = parsed.file
-    if file is None:
-        raise InvalidOption("FILE", "", f"No load test is given, and there is no {DEFAULT_FILE} here: gaggle FILE.")
-    try:
-        file.open().close()
-    except (OSError, ValueError) as error:
-        raise InvalidOption("FILE", file, f"The load test can not be read: {_reason(error)}.") from None
-    if file.suffix != ".py":
-        raise InvalidOption("FILE", file, "A load test is a Python file: its name must end in .py.")
-    return file
-
-
-def check(options: Options, sources: Given, cores: int, role: Role = Role.STANDALONE) -> list[str]:
-    """Return warnings, a line each, about options that are better not combined.
-
-    `cores` is how many are usable. Raises InvalidOption for those that cannot be combined, are not for `role`, or name
-    a file that cannot be what they need.
-    """
-    for name, source in sources.items():
-        if role not in SPECS[name].roles and not source.startswith(LOAD_TEST):
-            raise InvalidOption(source, _text(options, name), f"{_subject(name, source)} {_unfit(name, role)}.")
-    for first, second, why in CONFLICTS:
-        if _is_set(options, sources, first) and _is_set(options, sources, second):
-            raise _conflict(options, sources, first, second, why)
-    for name, attempt in ATTEMPTS.items():
-        for file in filter(None, _listed(getattr(options, name))):
-            _try(sources.get(name, flag(name)), file, *attempt)
-    return _cautions(options, cores)
-
-
 def _filled(parsed: Parsed, raws: Mapping[str, Raw]) -> Parsed:
     """Return `parsed` with what a weaker source says about options that are not settled yet."""
     free = {name: raw for name, raw in raws.items() if not _is_settled(parsed, name)}
@@ -123,7 +85,12 @@ def _filled(parsed: Parsed, raws: Mapping[str, Raw]) -> Parsed:
 def _is_settled(parsed: Parsed, name: str) -> bool:
     """Return whether an option is set, or one that it conflicts with: --quiet overrules GAGGLE_VERBOSE."""
     rivals = {other for pair in CONFLICTS if name in pair[:2] for other in pair[:2]} - {name}
-    return name in parsed.sources or any(_is_set(parsed.options, parsed.sources, rival) for rival in rivals)
+    return name in parsed.sources or any(is_set(parsed.options, parsed.sources, rival) for rival in rivals)
+
+
+def is_set(options: Options, sources: Given, name: str) -> bool:
+    """Return whether somebody asked for it: `--run-time 0` and `GAGGLE_STRICT=no` do not."""
+    return name in sources and bool(getattr(options, name))
 
 
 def _load_test(named: str | None) -> Path | None:
@@ -142,10 +109,10 @@ def _checked(name: str, source: str, text: str) -> object:
     try:
         return SPECS[name].parse(text)
     except ValueError as error:
-        raise InvalidOption(source, text, f"{_subject(name, source)} {error}.") from None
+        raise InvalidOption(source, text, f"{subject(name, source)} {error}.") from None
 
 
-def _subject(name: str, source: str) -> str:
+def subject(name: str, source: str) -> str:
     """Return what an error's sentence begins with: "The --users option", "GAGGLE_USERS", "The load test's users"."""
     return f"The {source} {SPECS[name].kind.noun}" if source.startswith("-") else source[0].upper() + source[1:]
 
@@ -197,7 +164,7 @@ def _joined(name: str, before: Raw | None, now: Raw) -> Raw:
         return now
     if kind is Kind.MANY:
         return before._replace(texts=before.texts + now.texts)
-    raise InvalidOption(now.source, now.texts[0], f"{_subject(name, now.source)} is given twice: once is enough.")
+    raise InvalidOption(now.source, now.texts[0], f"{subject(name, now.source)} is given twice: once is enough.")
 
 
 def _missing(error: argparse.ArgumentError) -> InvalidOption:
@@ -206,7 +173,7 @@ def _missing(error: argparse.ArgumentError) -> InvalidOption:
     name = long[2:].replace("-", "_")
     of = SPECS[name]
     wants = f"needs a value: {long} {of.metavar}" if of.kind.takes_value else "takes no value"
-    return InvalidOption(long, "", f"{_subject(name, long)} {wants}.")
+    return InvalidOption(long, "", f"{subject(name, long)} {wants}.")
 
 
 def _superfluous(file: str | None, rest: Sequence[str]) -> InvalidOption:
@@ -253,82 +220,7 @@ def _from_python(said_by: str, name: str, value: object) -> Raw:
     if name not in SPECS:
         raise InvalidOption(source, value, f"There is no such option.{_hint(str(name), SPECS)}")
     if SPECS[name].flag_only:
-        raise InvalidOption(source, value, f"{_subject(name, source)} cannot be set: it belongs on the command line.")
+        raise InvalidOption(source, value, f"{name} can only be set on the command line.")
     if SPECS[name].kind is Kind.MANY and isinstance(value, list | tuple):
         return Raw(source, tuple(map(str, value)))
     return Raw(source, (str(value),))
-
-
-# Rules between options.
-
-
-def _is_set(options: Options, sources: Given, name: str) -> bool:
-    """Return whether somebody asked for it: `--run-time 0` and `GAGGLE_STRICT=no` do not."""
-    return name in sources and bool(getattr(options, name))
-
-
-def _text(options: Options, name: str) -> str:
-    """Return an option's value as an error shows it: as the person would write it, `true` for a flag as in Goose."""
-    of, value = SPECS[name], getattr(options, name)
-    return "true" if of.kind is Kind.SWITCH else ",".join(value) if of.kind is Kind.MANY else written(of, value)
-
-
-def _unfit(name: str, role: Role) -> str:
-    """Return why an option is not for `role`, in Goose's words."""
-    if role in _MODES:
-        return f"can not be set together with the {_MODES[role]} flag"
-    modes = [mode for of, mode in _MODES.items() if of in SPECS[name].roles]
-    return f"can not be set without also setting the {units.listed(modes)} flag"
-
-
-def _conflict(options: Options, sources: Given, first: str, second: str, why: str) -> InvalidOption:
-    other = _subject(second, sources[second]).replace("The ", "the ", 1)
-    detail = f"{_subject(first, sources[first])} can not be set together with {other}: {why}."
-    return InvalidOption(sources[first], _text(options, first), detail)
-
-
-def _certificates(file: str) -> None:
-    """Raise OSError (SSLError is one) unless the file holds certificates to trust."""
-    ssl.create_default_context(cafile=file)
-
-
-def _room_for(file: str) -> None:
-    """Raise OSError unless a file can be put where `file` is to be, whole, by renaming another."""
-    if Path(file).is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    tempfile.TemporaryFile(dir=Path(file).absolute().parent).close()
-
-
-# Options that name files: what must work before the start, and the sentence that says it does not.
-ATTEMPTS: dict[str, tuple[Callable[[str], None], str]] = {
-    "cacert": (_certificates, "The certificates can not be read"),
-    "report_file": (_room_for, "The report can not be written"),
-}
-
-
-def _try(source: str, file: str, attempt: Callable[[str], None], failed: str) -> None:
-    try:
-        attempt(file)
-    except (OSError, ValueError) as error:
-        raise InvalidOption(source, file, f"{failed}: {_reason(error)}.") from None
-
-
-def _reason(error: OSError | ValueError) -> str:
-    """Return why a file cannot be used: "No such file or directory"."""
-    if isinstance(error, ssl.SSLError):
-        return "there are none in it, in PEM"
-    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
-
-
-def _listed(value: str | tuple[str, ...] | None) -> tuple[str | None, ...]:
-    return value if isinstance(value, tuple) else (value,)
-
-
-def _cautions(options: Options, cores: int) -> list[str]:
-    """Return what is allowed and yet worth a line."""
-    found = []
-    if options.engines and options.engines > cores:
-        found.append(f"{options.engines} engines on {cores} usable cores take turns, and times will seem longer")
-    if options.accept_invalid_certs:
-        found.append("certificates are not verified: what answers may not be who it says")
-    return found

@@ -9,6 +9,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -24,7 +25,8 @@ from gaggle.metrics import Snapshot
 from gaggle.options import Options, usable_cores
 from gaggle.plan import Plan
 from gaggle.report.model import EngineHealth, Incident, Phase, Report, ReportClass
-from gaggle.sources import Parsed, check, with_defaults
+from gaggle.rules import check, load_test_of
+from gaggle.sources import LOAD_TEST, Parsed, with_defaults
 
 VERSION = version("gaggle-loadtest")
 TICK_SECONDS = 0.025  # short enough to catch a task that holds its engine for a tenth of a second
@@ -67,8 +69,9 @@ class Books:
 class Supervisor:
     """Runs one load test."""
 
-    def __init__(self, parsed: Parsed, only: tuple[str, ...] = ()) -> None:
-        self.parsed, self.only = parsed, only
+    def __init__(self, parsed: Parsed, only: tuple[str, ...] = (), say: Callable[[str], None] = LOGGER.info) -> None:
+        """`only` names the classes whose users run, "" all; `say` tells the person what is not about a fault."""
+        self.parsed, self.only, self.say = parsed, only, say
         self.outcome = Outcome()
         self.incidents: list[Incident] = []
         self.phases: list[Phase] = []
@@ -82,12 +85,17 @@ class Supervisor:
         self.replacing: set[asyncio.Task[None]] = set()
 
     async def describe(self) -> dict[str, Any]:
-        """Import the load test and return what is in it. Ends the launcher again when it cannot be used."""
+        """Import the load test, settle the options, and return what is in it. Ends the launcher if it cannot be used."""
+        file = load_test_of(self.parsed)
+        check(self.parsed.options, self.parsed.sources, usable_cores())
         self.crew = Crew(self.heard, self.died, self.launcher_lost)
         try:
-            self.description = await self.crew.load(str(self.parsed.file), self.only)
+            self.description = await self.crew.load(str(file), self.only)
             self.parsed = with_defaults(self.parsed, self.description["defaults"])
             self.options: Options = self.parsed.options
+            self.cautions = check(self.options, self.parsed.sources, usable_cores())
+            if any(self.parsed.sources.get(name, "").startswith(LOAD_TEST) for name in logs.OPTIONS):
+                logs.setup(self.options, self.parsed.sources)
         except BaseException:
             self.crew.close()
             raise
@@ -95,14 +103,16 @@ class Supervisor:
 
     async def run(self) -> Outcome:
         """Run the load test that was described, to its end."""
+        self.running = asyncio.current_task()
         try:
             with_signals(self.signalled)
             self.prepare()
             await self.start()
             await self.watch()
             await self.finish()
-        except Interrupted:
-            self.outcome.was_interrupted = True
+        except asyncio.CancelledError:
+            if not self.outcome.was_interrupted:
+                raise
         finally:
             self.crew.close()
         return self.outcome
@@ -112,8 +122,7 @@ class Supervisor:
     def prepare(self) -> None:
         """Settle what the options leave open, say what a person should know before it starts."""
         options = self.options
-        cores = usable_cores()
-        self.engines = min(options.engines or cores, options.users)
+        self.engines = min(options.engines or usable_cores(), options.users)
         self.seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
         self.plan = Plan(options.users, options.hatch_rate, options.run_time)
         self.settings = settings_of(options)
@@ -124,7 +133,7 @@ class Supervisor:
             LOGGER.info("%s", line)
         limit = limits.raise_descriptors()
         cautions = [
-            *check(options, self.parsed.sources, cores),
+            *self.cautions,
             *self.plan.warnings(),
             *limits.warnings(options.users, self.engines, len(self.hosts()), limit),
         ]
@@ -193,15 +202,13 @@ class Supervisor:
         while self.crew.hands or self.replacing:
             for hand in list(self.crew.hands.values()):
                 hand.ask_if_blocked()
-            if not self.all_started:
+            if not (self.all_started or self.stop_reason or self.replacing):
                 self.see_whether_all_started()
             if not self.stop_reason and self.is_over():
                 self.stop("run time")
             if self.stop_reason:
                 self.end_the_stuck()
             await asyncio.sleep(TICK_SECONDS)
-            if self.outcome.was_interrupted:
-                raise Interrupted
         self.ended_at = time.time()
 
     def is_over(self) -> bool:
@@ -212,6 +219,7 @@ class Supervisor:
         """At the end of the ramp: a phase ends, and what was counted in it is set aside."""
         if not all(hand.arena.users_started >= len(hand.order.numbers()) for hand in self.crew.hands.values()):
             return
+        self.crew.hear_out()  # of the last one that was launched
         self.all_started = True
         self.add_phase("Increasing", 0, self.options.users)
         LOGGER.info("launched %s users...", self.options.users)
@@ -220,7 +228,7 @@ class Supervisor:
 
     def reset(self) -> None:
         """Begin to measure anew. Counters only grow: what they are now is remembered and taken away later."""
-        print(f"All {self.options.users} users hatched, resetting metrics (disable with --no-reset-metrics).\n", flush=True)
+        self.say(f"All {self.options.users} users hatched, resetting metrics (disable with --no-reset-metrics).\n")
         self.books.baseline = self.total()
         self.measured_from = time.time()
         self.note_cpu()
@@ -267,25 +275,26 @@ class Supervisor:
         for hand in list(self.crew.hands.values()):
             is_stuck = since > self.options.stop_timeout and hand.turn_ns() > STUCK_NS
             if is_stuck or since > 2 * self.options.stop_timeout + LAST_SECONDS:
-                self.incident("stuck", f"engine {hand.index} did not stop and was killed: a task of it never awaits")
+                why = "a task of it never awaits" if is_stuck else "a task of it does not end when it is cancelled"
+                self.incident("stuck", f"engine {hand.index} did not stop and was killed: {why}")
                 hand.is_done = True
                 hand.kill()
 
     def signalled(self, number: int) -> None:
         """The first Ctrl-C or SIGTERM asks users to leave; the second does not ask."""
         name = "ctrl-c" if number == signal.SIGINT else signal.Signals(number).name
-        if not self.is_running or (self.stop_reason and self.was_signalled):
-            LOGGER.warning("caught another %s, exiting immediately..." if self.is_running else "caught %s, exiting...", name)
-            self.outcome.was_interrupted = True
-            if not self.is_running and (task := self.main_task):
-                task.cancel()
+        if self.is_running and not self.was_signalled:
+            self.was_signalled = True
+            LOGGER.warning("caught %s, stopping...", name)
+            self.stop("signal")
             return
-        self.was_signalled = True
-        LOGGER.warning("caught %s, stopping...", name)
-        self.stop("signal")
+        LOGGER.warning("caught another %s, exiting immediately..." if self.is_running else "caught %s, exiting...", name)
+        self.outcome.was_interrupted = True
+        if self.running:
+            self.running.cancel()
 
     was_signalled = False
-    main_task: asyncio.Task[Any] | None = None
+    running: asyncio.Task[Any] | None = None
 
     # What engines and the launcher say.
 
@@ -321,9 +330,10 @@ class Supervisor:
             )
 
     def heard_abort(self, hand: Hand, fields: dict[str, Any]) -> None:
-        self.outcome.failure = f"aborted by the load test: {fields['reason']}"
-        self.incident("abort", self.outcome.failure)
-        self.stop("abort")
+        if self.outcome.failure is None:
+            self.outcome.failure = f"aborted by the load test: {fields['reason']}"
+            self.incident("abort", self.outcome.failure)
+            self.stop("abort")
 
     def died(self, hand: Hand, status: int) -> None:
         """An engine has ended: as it should, or with its users, who then start again in a new one."""
@@ -349,9 +359,10 @@ class Supervisor:
         return len(recent) < MOST_DEATHS
 
     async def replace(self, index: int) -> None:
-        if not self.stop_reason:
-            hand = await self.crew.fork(self.order(index, is_replacement=True))
-            self.books.cpu_before[hand.pid] = 0.0
+        with suppress(LoadTestError):  # the launcher has died as well: it is known, and an incident of its own
+            if not self.stop_reason:
+                hand = await self.crew.fork(self.order(index, is_replacement=True))
+                self.books.cpu_before[hand.pid] = 0.0
 
     def launcher_lost(self) -> None:
         """Without the launcher nothing can be started again, and its engines die with it."""
@@ -361,10 +372,8 @@ class Supervisor:
             self.incident("loss", "the launcher died, and its engines with it")
             self.outcome.is_incomplete = True
             self.stop("launcher lost")
-        for hand in list(self.crew.hands.values()):
-            hand.kill()
+        for hand in self.crew.take_all():
             self.books.close(hand)
-        self.crew.hands.clear()
 
     def incident(self, kind: str, text: str) -> None:
         LOGGER.warning("%s", text)
@@ -407,10 +416,6 @@ class Supervisor:
             show_statuses=not self.options.no_status_codes,
             show_errors=not self.options.no_error_summary,
         )
-
-
-class Interrupted(Exception):
-    """The person does not want to wait."""
 
 
 HEARD: dict[str, Callable[[Supervisor, Hand, dict[str, Any]], None]] = {

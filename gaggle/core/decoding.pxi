@@ -78,17 +78,19 @@ cdef class Decoder:
             data = step.decode(data)
         return data
 
-    def decode_all(self, data, most):
+    def decode_all(self, data, most, is_cut=False):
         """Return (decoded bytes, at most `most`; how many were dropped beyond). Raises DecodingError.
 
-        The dropped ones are counted, not kept: a small body may decode to a huge one.
+        The dropped ones are counted, not kept: a small body may decode to a huge one. `is_cut` says that the end of
+        `data` was not kept, so that it may end anywhere.
         """
+        dropped = 0
         for step in self.steps:
-            data, dropped = decoding_bounded(step, data, most)
-        return (data, dropped) if self.steps else (data, 0)
+            data, dropped = decoding_bounded(step, data, most, is_cut or dropped > 0)
+        return data, dropped
 
 
-cdef tuple decoding_bounded(object step, object data, Py_ssize_t most):
+cdef tuple decoding_bounded(object step, object data, Py_ssize_t most, bint is_cut):
     cdef bytes kept = step.decode(data, most + 1)
     cdef list pieces = [kept]
     cdef Py_ssize_t total = len(kept), counted = total
@@ -100,6 +102,6 @@ cdef tuple decoding_bounded(object step, object data, Py_ssize_t most):
         if total <= most:
             pieces.append(kept)
             total += len(kept)
-    if not step.is_whole:
+    if not (step.is_whole or is_cut):
         raise DecodingError("the encoded body is cut short")
     return b"".join(pieces)[:most], max(0, counted - most)

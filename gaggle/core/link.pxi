@@ -3,16 +3,13 @@
 from libc.errno cimport EAGAIN, ECONNRESET, EINTR, EPIPE, errno
 
 cdef extern from "sys/socket.h" nogil:
-    enum: MSG_PEEK, MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_RDWR
     struct iovec:
         void* iov_base
         size_t iov_len
     struct msghdr:
         iovec* msg_iov
         size_t msg_iovlen
-    ssize_t recv(int, void*, size_t, int)
     ssize_t sendmsg(int, const msghdr*, int)
-    int shutdown(int, int)
 
 cdef enum:
     LINK_BUFFER = 65_536

@@ -17,6 +17,7 @@ cdef dict REQUEST_ERRORS = {
     16: "HTTP/2 error",
     18: "answer cut short",
     26: "the source of the body failed",
+    42: "the source of the body failed",
     28: "connect timeout",
     35: "TLS handshake failed",
     47: "too many redirects",
@@ -33,30 +34,6 @@ cdef dict REQUEST_ERRORS = {
 cdef frozenset REQUEST_CONNECT_ERRORS = frozenset((5, 6, 7, 28, 35, 60, 77))
 cdef tuple REQUEST_BODY_FIELDS = ("content-type", "content-length", "content-encoding", "transfer-encoding")
 cdef tuple REQUEST_SECRET_FIELDS = ("authorization", "cookie", "proxy-authorization")
-
-
-cdef class Prepared:
-    """All that can be known of a request before it is made. Shared by every request that is the same."""
-    cdef str method
-    cdef str name
-    cdef Url url
-    cdef Url base                  # of the client it was made for
-    cdef bytes url_text
-    cdef bytes custom              # the method, where it is not libcurl's own for the verb
-    cdef bytes body
-    cdef HeaderList headers        # None: those of the user as they are at the time
-    cdef HeaderList headers_from   # of the user it was made for: what `headers` was made of
-    cdef object stream_source
-    cdef object expect             # None, a status, or a container of statuses
-    cdef bytes wire                # the head as the fast lane sends it, for these two:
-    cdef bytes wire_url
-    cdef HeaderList wire_headers
-    cdef int slot
-    cdef int verb
-    cdef int http_version
-    cdef int64_t timeout_ns
-    cdef bint follow
-    cdef bint stream
 
 
 cdef class Request(Promise):

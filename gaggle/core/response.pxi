@@ -96,7 +96,7 @@ cdef class Response:
         """Decode the body, now that somebody reads it. One that cannot be decoded makes the request a failure."""
         try:
             self.content_bytes, dropped = Decoder(self.headers["content-encoding"]).decode_all(
-                self.content_bytes, self.pump.settings.max_body)
+                self.content_bytes, self.pump.settings.max_body, self.dropped > 0)
             self.dropped += dropped
         except DecodingError as error:
             self.content_bytes = b""
@@ -125,7 +125,7 @@ cdef class Response:
         found = response_charset.search(self.headers.get("content-type", ""))
         try:
             return self.body.decode(found[1] if found else "utf-8", "replace")
-        except LookupError:
+        except (LookupError, UnicodeError):         # no codec of that name, or one that does not know how to replace
             return self.body.decode("utf-8", "replace")
 
     def json(self, **options):

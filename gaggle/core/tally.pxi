@@ -23,7 +23,9 @@ cdef class Tally:
         self.arena.at(self.slot).counts[UNFINISHED] += 1
 
     def record(self, double seconds, error=None):
-        """Count something that has been and took so long."""
+        """Count something that has been and took so long. Raises ValueError for a time that is none."""
+        if not 0 <= seconds < 1e9:
+            raise ValueError(f"a time must be a number of seconds, at least 0, got {seconds!r}")
         self.arena.at(self.slot).counts[STARTED] += 1
         self.add(<int64_t>(seconds * 1e6 + 0.5), error)
 
@@ -33,5 +35,5 @@ cdef class Tally:
         slot.counts[ANSWERED] += 1
         if error is not None:
             slot.counts[FAILED] += 1
-            self.arena.error(self.slot, str(error))
+            self.arena.error(self.slot, str(error) or type(error).__name__)
         return 0

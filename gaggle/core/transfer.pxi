@@ -1,96 +1,11 @@
-# libcurl, taken from the pycurl wheel at run time, and one transfer on it. The libcurl lane.
-import re as header_re
-
+# One transfer of libcurl's: the lane that can do everything, and the oracle of the other one.
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint64_t
 from posix.unistd cimport close as posix_close
 
-from gaggle.core.libcurl cimport *
-
-cdef extern from "dlfcn.h" nogil:
-    void* dlopen(const char*, int)
-    void* dlsym(void*, const char*)
-    int RTLD_LAZY, RTLD_NOLOAD, RTLD_LOCAL
-
 cdef extern from "sys/socket.h" nogil:
     int SOCK_CLOEXEC
     int socket(int, int, int)
-
-cdef easy_init_type curl_easy_init
-cdef easy_cleanup_type curl_easy_cleanup
-cdef easy_setopt_type curl_easy_setopt
-cdef easy_getinfo_type curl_easy_getinfo
-cdef easy_pause_type curl_easy_pause
-cdef easy_strerror_type curl_easy_strerror
-cdef easy_send_type curl_easy_send
-cdef easy_recv_type curl_easy_recv
-cdef multi_init_type curl_multi_init
-cdef multi_cleanup_type curl_multi_cleanup
-cdef multi_setopt_type curl_multi_setopt
-cdef multi_handle_type curl_multi_add_handle
-cdef multi_handle_type curl_multi_remove_handle
-cdef multi_socket_action_type curl_multi_socket_action
-cdef multi_info_read_type curl_multi_info_read
-cdef share_init_type curl_share_init
-cdef share_setopt_type curl_share_setopt
-cdef share_cleanup_type curl_share_cleanup
-cdef slist_append_type curl_slist_append
-cdef slist_free_all_type curl_slist_free_all
-cdef version_info_type curl_version_info
-
-ctypedef long (*transfer_ctx_ctrl_type)(void*, int, long, void*) noexcept nogil
-cdef transfer_ctx_ctrl_type transfer_ctx_ctrl = NULL
-
-
-cdef void* transfer_symbol(void* library, const char* name) except NULL:
-    cdef void* found = dlsym(library, name)
-    if found == NULL:
-        raise ImportError(f"the libcurl of pycurl {pycurl.version} has no {name.decode()}: pip install -U 'pycurl>=7.47'")
-    return found
-
-
-cdef int transfer_bind() except -1:
-    """Find libcurl's functions in the library that pycurl has loaded: its handle's search includes what it depends on."""
-    global curl_easy_init, curl_easy_cleanup, curl_easy_setopt, curl_easy_getinfo, curl_easy_pause, curl_easy_strerror
-    global curl_easy_send, curl_easy_recv
-    global curl_multi_init, curl_multi_cleanup, curl_multi_setopt, curl_multi_add_handle, curl_multi_remove_handle
-    global curl_multi_socket_action, curl_multi_info_read, curl_share_init, curl_share_setopt, curl_share_cleanup
-    global curl_slist_append, curl_slist_free_all, curl_version_info, transfer_ctx_ctrl
-    path = getattr(pycurl, "_pycurl", pycurl).__file__.encode()
-    cdef void* library = dlopen(path, RTLD_NOLOAD | RTLD_LOCAL | RTLD_LAZY)
-    if library == NULL:
-        raise ImportError(f"cannot open the library of pycurl at {path.decode()}: reinstall pycurl")
-    curl_version_info = <version_info_type>transfer_symbol(library, b"curl_version_info")
-    if curl_version_info(0).version_num < LIBCURL_OLDEST:
-        raise ImportError(f"libcurl {transfer_version()} of pycurl is too old, 8.21.0 is needed: pip install -U 'pycurl>=7.47'")
-    curl_easy_init = <easy_init_type>transfer_symbol(library, b"curl_easy_init")
-    curl_easy_cleanup = <easy_cleanup_type>transfer_symbol(library, b"curl_easy_cleanup")
-    curl_easy_setopt = <easy_setopt_type>transfer_symbol(library, b"curl_easy_setopt")
-    curl_easy_getinfo = <easy_getinfo_type>transfer_symbol(library, b"curl_easy_getinfo")
-    curl_easy_pause = <easy_pause_type>transfer_symbol(library, b"curl_easy_pause")
-    curl_easy_strerror = <easy_strerror_type>transfer_symbol(library, b"curl_easy_strerror")
-    curl_easy_send = <easy_send_type>transfer_symbol(library, b"curl_easy_send")
-    curl_easy_recv = <easy_recv_type>transfer_symbol(library, b"curl_easy_recv")
-    curl_multi_init = <multi_init_type>transfer_symbol(library, b"curl_multi_init")
-    curl_multi_cleanup = <multi_cleanup_type>transfer_symbol(library, b"curl_multi_cleanup")
-    curl_multi_setopt = <multi_setopt_type>transfer_symbol(library, b"curl_multi_setopt")
-    curl_multi_add_handle = <multi_handle_type>transfer_symbol(library, b"curl_multi_add_handle")
-    curl_multi_remove_handle = <multi_handle_type>transfer_symbol(library, b"curl_multi_remove_handle")
-    curl_multi_socket_action = <multi_socket_action_type>transfer_symbol(library, b"curl_multi_socket_action")
-    curl_multi_info_read = <multi_info_read_type>transfer_symbol(library, b"curl_multi_info_read")
-    curl_share_init = <share_init_type>transfer_symbol(library, b"curl_share_init")
-    curl_share_setopt = <share_setopt_type>transfer_symbol(library, b"curl_share_setopt")
-    curl_share_cleanup = <share_cleanup_type>transfer_symbol(library, b"curl_share_cleanup")
-    curl_slist_append = <slist_append_type>transfer_symbol(library, b"curl_slist_append")
-    curl_slist_free_all = <slist_free_all_type>transfer_symbol(library, b"curl_slist_free_all")
-    transfer_ctx_ctrl = <transfer_ctx_ctrl_type>dlsym(library, b"SSL_CTX_ctrl")     # absent without OpenSSL: then no tuning
-    return 0
-
-
-def transfer_version():
-    """Return the version of the libcurl in use, like "8.23.0"."""
-    return curl_version_info(0).version.decode()
-
 
 cdef size_t inbound_on_body(char* data, size_t size, size_t count, void* userdata) noexcept nogil:
     """CURLOPT_WRITEFUNCTION. Keeps what the limit allows; what is beyond is counted only."""
@@ -154,98 +69,6 @@ cdef int transfer_on_close(void* userdata, int descriptor) noexcept nogil:
 cdef size_t transfer_on_read(char* data, size_t size, size_t count, void* userdata) noexcept:
     """CURLOPT_READFUNCTION: the next bytes of a streamed upload."""
     return (<Upload>userdata).take(data, size * count)
-
-
-cdef class HeaderList:
-    """Request headers, prepared once and used by many requests. Immutable."""
-    cdef curl_slist* lines
-    cdef dict fields               # lower-cased name -> (name, value)
-    cdef dict derived              # what `with_fields` has made: (name, value) -> HeaderList
-    cdef bytes text                # as the fast lane sends them
-
-    def __dealloc__(self):
-        if self.lines != NULL:
-            curl_slist_free_all(self.lines)
-
-    @staticmethod
-    cdef HeaderList of(dict fields):
-        cdef HeaderList made = HeaderList.__new__(HeaderList)
-        made.fields = fields
-        for name, value in fields.values():
-            made.add(header_line(name, value))
-        if "expect" not in fields:
-            made.add(b"Expect:")   # without it a large upload waits a second for a 100 that few servers send
-        return made
-
-    cdef int add(self, bytes line) except -1:
-        cdef curl_slist* lines = curl_slist_append(self.lines, line)
-        if lines == NULL:
-            raise MemoryError
-        self.lines = lines
-        return 0
-
-    cdef bytes block(self, bytes host):
-        """Return the lines as they go over the wire, with those that every request has, in libcurl's order."""
-        cdef list lines
-        if self.text is None:
-            lines = [b"" if name in self.fields else line for name, line in HEADERS_OF_ALL]
-            lines += [name.encode() + b": " + header_value(value) + b"\r\n" for key, (name, value) in self.fields.items()
-                      if value is not None and key not in ("host", "transfer-encoding")]
-            self.text = b"".join(lines)
-        if "host" in self.fields:
-            host = header_value(self.fields["host"][1])
-        return b"Host: " + host + b"\r\n" + self.text
-
-    cdef HeaderList with_fields(self, dict fields):
-        """Return this list with `fields` (name -> value, None takes one away) put over it."""
-        cdef dict merged = dict(self.fields)
-        for name, value in fields.items():
-            merged[name.lower()] = (name, value)
-        return HeaderList.of(merged)
-
-    cdef HeaderList with_one(self, str name, str value):
-        """As `with_fields`, for what recurs: a content type, a length of life."""
-        if self.derived is None or len(self.derived) > 100:
-            self.derived = {}
-        made = self.derived.get((name, value))
-        if made is None:
-            made = self.derived[name, value] = self.with_fields({name: value})
-        return made
-
-    cdef HeaderList without(self, tuple names):
-        return HeaderList.of({key: pair for key, pair in self.fields.items() if key not in names})
-
-
-cdef object header_token = header_re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch      # RFC 9110, 5.6.2
-
-
-cdef tuple HEADERS_OF_ALL = (
-    ("accept", b"Accept: */*\r\n"),
-    ("accept-encoding", b"Accept-Encoding: gzip, deflate, br\r\n"),
-)
-
-
-cdef bytes header_text(object value):
-    return value if isinstance(value, bytes) else str(value).encode()
-
-
-cdef bytes header_line(object name, object value):
-    """Return a line as libcurl takes it. Raises ValueError for what would break the request apart."""
-    cdef bytes text
-    if not isinstance(name, str) or not header_token(name):
-        raise ValueError(f"the name of a header is letters, digits and hyphens, got {name!r}")
-    if value is None:
-        return f"{name}:".encode()                  # libcurl: leave it out
-    text = header_text(value)
-    if b"\r" in text or b"\n" in text or b"\0" in text:
-        raise ValueError(f"a header must be one line of text, got {name!r}: {value!r}")
-    if not text.strip():
-        return f"{name};".encode()                  # libcurl: send it empty
-    return name.encode() + b": " + text
-
-
-cdef bytes header_value(object value):
-    return value if isinstance(value, bytes) else str(value).encode()
 
 
 cdef int transfer_set_policy(CURL* easy, Settings settings) except -1:
@@ -407,7 +230,7 @@ cdef class Transfer(Exchange):
         if code == 0:
             return request.arrived()
         failure = transfer_explain(self.easy, code, self.error)
-        if code == 26 and self.upload is not None and self.upload.failure is not None:
+        if code == 42 and self.upload is not None and self.upload.failure is not None:
             failure = f"{failure}: {self.upload.failure!r}"
         return request.fail(failure, code in REQUEST_CONNECT_ERRORS)
 
@@ -441,8 +264,3 @@ cdef class Transfer(Exchange):
         cdef int64_t value = 0
         curl_easy_getinfo(self.easy, info, &value)
         return value
-
-
-import pycurl
-
-transfer_bind()

@@ -30,7 +30,7 @@ cdef class Upload:
         """Fill the buffer as fast as the server empties it. An error in the source breaks the upload off."""
         try:
             async for piece in upload_pieces(self.source):
-                await self.put(bytes(piece))
+                await self.put(upload_bytes(piece))
             self.is_complete = True
         except Exception as error:
             self.failure = error
@@ -80,6 +80,13 @@ cdef class Upload:
     cdef void end(self) noexcept:
         if self.feeder is not None:
             self.feeder.cancel()
+
+
+cdef bytes upload_bytes(object piece):
+    """Return a piece as bytes. Raises TypeError: bytes(5) would be five zeros."""
+    if not isinstance(piece, (bytes, bytearray, memoryview)):
+        raise TypeError(f"a streamed body is made of bytes, not {type(piece).__name__}")
+    return bytes(piece)
 
 
 async def upload_pieces(source):

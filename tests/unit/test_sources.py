@@ -251,7 +251,7 @@ NO_DEFAULTS = [
     ({"strict": 2}, "The load test's strict must be yes or no."),
     ({"user": 3}, "There is no such option. Did you mean users?"),
     ({"run-time": 3}, "There is no such option. Did you mean run_time?"),
-    ({"help": True}, "A load test cannot set help: it belongs on the command line."),
+    ({"help": True}, "help can only be set on the command line."),
 ]
 
 
