@@ -3,85 +3,113 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gaggle import logs
 from gaggle.errors import FeatureNotEnabled, GaggleError, InvalidOption
 from gaggle.options import Options
 from gaggle.report import render
 from gaggle.report.model import Report
-from gaggle.sources import Parsed, parse
+from gaggle.session import one_run
+from gaggle.sources import parse
 from gaggle.supervisor import Outcome, Supervisor, versions
 from gaggle.usage import help_text
 
-# Exit codes; docs/exit-codes.md has the same table for people.
+# Exit codes; docs/running.md has the same table for people.
 FINE, FAILED, USAGE, UNTRUSTWORTHY, INCOMPLETE, INTERRUPTED = 0, 1, 2, 4, 5, 130
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command and exit with its code."""
+    open_descriptors()
+    output = Output(sys.stdout)
     try:
-        code = command(sys.argv[1:] if argv is None else list(argv))
-        sys.stdout.flush()
+        code = command(sys.argv[1:] if argv is None else list(argv), output)
     except (InvalidOption, FeatureNotEnabled) as error:
-        code = complain(f"Error: {error}", USAGE)
+        code = complain(error, USAGE)
     except GaggleError as error:
-        code = complain(f"Error: {error}", FAILED)
-    except BrokenPipeError:
-        code = FAILED
+        code = complain(error, FAILED)
     except KeyboardInterrupt:
         code = INTERRUPTED
-    leave(code)
-
-
-def leave(code: int) -> None:
-    """Exit. A reader of stdout that has gone (`gaggle … | head`) is no reason for a traceback."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if output.error is not None:
+        code = complain(f"stdout could not be written: {output.error.strerror}", code or FAILED)
     sys.exit(code)
 
 
-def complain(text: str, code: int) -> int:
-    print(text, file=sys.stderr, flush=True)
+def open_descriptors() -> None:
+    """Give 0, 1 and 2 to /dev/null where the shell has closed them: the next socket would be what `print` writes to."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))
+
+
+def complain(error: object, code: int) -> int:
+    """Print an error, if there is still somebody to read it; return `code`."""
+    try:
+        print(f"Error: {error}", file=sys.stderr, flush=True)
+    except OSError:
+        silence(sys.stderr)
     return code
 
 
-def command(argv: list[str]) -> int:
+def silence(stream: IO[str]) -> None:
+    """Let a stream that nobody reads lead nowhere: what is still in its buffer would raise at the exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+class Output:
+    """What the command prints on stdout. A reader that goes away (`gaggle … | head`) ends no load test."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self.stream = stream
+        self.error: OSError | None = None  # why it could not be written, where that is not the reader's wish
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding does not have
+
+    def say(self, text: str) -> None:
+        """Print `text`, which has its own ends of lines."""
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except BrokenPipeError:
+            silence(self.stream)
+        except OSError as error:
+            self.error = error
+            silence(self.stream)
+
+
+def command(argv: list[str], output: Output) -> int:
+    """Do what the command line says; return the exit code. Raises GaggleError."""
     parsed = parse(argv, os.environ)
     if parsed.options.help:
-        print(help_text(), end="")
+        output.say(help_text())
         return FINE
     if parsed.options.version:
-        print("gaggle {gaggle}, libcurl {libcurl}, Python {python}".format(**versions()))
+        output.say("gaggle {gaggle}, libcurl {libcurl}, Python {python}\n".format(**versions()))
         return FINE
-    if parsed.file is None:
-        raise InvalidOption("FILE", "", "No load test is given, and there is no loadtest.py here: gaggle FILE.")
     logs.setup(parsed.options, parsed.sources)
     for line in parsed.warnings:
         logs.LOGGER.warning("%s", line)
-    return asyncio.run(load_test(parsed))
-
-
-async def load_test(parsed: Parsed) -> int:
-    """Run the load test, or list what is in it."""
-    supervisor = Supervisor(parsed)
-    description = await supervisor.describe()
+    supervisor = Supervisor(parsed, say=output.say)
     if parsed.options.list:
-        print(listing(description), end="")
-        supervisor.crew.close()
+        output.say(listing(asyncio.run(described(supervisor))))
         return FINE
-    check_report_files(supervisor)
-    outcome = await supervisor.run()
-    if outcome.report is not None and not outcome.was_interrupted:
-        publish(outcome.report, supervisor.options)
+    outcome = asyncio.run(one_run(supervisor, lambda report: show(report, supervisor.options, output)))
     return exit_code(outcome, supervisor.options)
+
+
+async def described(supervisor: Supervisor) -> dict[str, Any]:
+    """Return what is in the load test, and let go of it."""
+    description = await supervisor.describe()
+    supervisor.crew.close()
+    return description
 
 
 def listing(description: dict[str, Any]) -> str:
@@ -93,50 +121,24 @@ def listing(description: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def check_report_files(supervisor: Supervisor) -> None:
-    """Refuse, before the test starts, a report that could not be written after it."""
-    for name in supervisor.options.report_file:
-        folder = Path(name).absolute().parent
-        if not os.access(folder, os.W_OK) or Path(name).is_dir():
-            supervisor.crew.close()
-            raise InvalidOption("--report-file", name, f"The report can not be written: {folder} is no folder that may be written to.")
-
-
-def publish(report: Report, options: Options) -> None:
-    """Print the report and write the files asked for."""
+def show(report: Report, options: Options, output: Output) -> None:
+    """Print the report."""
     if not options.no_print_metrics:
         logs.LOGGER.info("printing metrics after %d seconds...", round(report.duration))
-        print(render(report, ".txt"), end="", flush=True)
-    for name in options.report_file:
-        write(Path(name), render(report, Path(name).suffix))
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all: under another name first."""
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=path.absolute().parent, prefix=path.name, delete=False, encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(file.name, 0o666 & ~current_umask())
-        os.replace(file.name, path)
-    except OSError as error:
-        raise GaggleError(f"the report {path} could not be written: {error.strerror}") from error
-
-
-def current_umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        output.say(render(report, ".txt"))
 
 
 def exit_code(outcome: Outcome, options: Options) -> int:
-    """Return the first code that applies."""
+    """Return the first code that applies; say why where the report does not."""
+    report = outcome.report
     if outcome.was_interrupted:
         return INTERRUPTED
     if outcome.failure is not None:
-        return complain(f"Error: {outcome.failure}", FAILED)
-    report = outcome.report
-    if report is None or report.nothing_succeeded:
+        return complain(outcome.failure, FAILED)
+    if report is None:
         return FAILED
+    if report.nothing_succeeded:
+        return complain("nothing succeeded", FAILED) if options.no_print_metrics else FAILED
     if outcome.is_incomplete:
         return INCOMPLETE
     return UNTRUSTWORTHY if options.strict and report.doubts else FINE

@@ -18,8 +18,8 @@ from typing import Any
 from gaggle import plan
 from gaggle._core import Arena, Pump, Settings
 from gaggle.channel import Channel
-from gaggle.life import Duty, Life, Roster, is_of_load_test
-from gaggle.loadtest import LoadTest
+from gaggle.life import Duty, Life, Roster, describe
+from gaggle.loadtest import LoadTest, is_of_load_test
 from gaggle.user import User, abort_listeners, feeds
 
 # A turn of the loop that takes longer is a task that holds up all other users of its engine.
@@ -107,7 +107,12 @@ class Engine:
         return plan.due(number, self.order.hatch_rate)
 
     def hatch(self, number: int, place: int, roster: Roster) -> None:
-        user = roster.cls()
+        try:
+            user = roster.cls()
+        except Exception as error:
+            self.show(f"{roster.name} cannot be made", error)
+            self.channel.send("abort", reason=f"{roster.name} cannot be made: {describe(error)}")
+            return
         user.number, user.run_seed, user.shared = number, self.order.seed, self.order.shared
         user.seed_luck(self.order.seed, number)
         self.tell("launching", number, roster)

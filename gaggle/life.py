@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gaggle._core import KIND_TASK, KIND_USER, Arena, Pump, Scope, Tally
-from gaggle.loadtest import Task, UserClass
+from gaggle.loadtest import Task, UserClass, is_of_load_test
 from gaggle.user import User, UserStopped
 
 # A task that fails without having waited for anything would spin: this keeps it to 20 a second.
@@ -95,13 +95,20 @@ class Life:
 
     async def run(self) -> None:
         """Live until the test stops or the user does. A cancel cuts the present task; `on_stop` still runs."""
+        has_begun = False
         try:
-            if await self.begin():
-                while not self.is_over:
-                    await self.one_pass()
+            has_begun = await self.begin()
+            while not self.is_over:
+                await self.one_pass()
         except asyncio.CancelledError:
             pass
         uncancel()
+        if has_begun:
+            await self.end()
+        self.user.forget()
+
+    async def end(self) -> None:
+        """Run what comes last, where what comes first has succeeded. It has as long as a task at the stop."""
         self.is_leaving = True
         try:
             async with asyncio.timeout(self.office.stop_timeout):
@@ -109,7 +116,6 @@ class Life:
                     await self.perform(duty)
         except (asyncio.CancelledError, TimeoutError):
             uncancel()
-        self.user.forget()
 
     async def begin(self) -> bool:
         """Run what comes first until it succeeds, with the wait between tries. False when the end comes before."""
@@ -202,12 +208,3 @@ def describe(error: BaseException) -> str:
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_of_load_test(frame.filename)]
     return f"{text} ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else text
-
-
-def is_of_load_test(filename: str) -> bool:
-    """Whether a file is the person's own: not gaggle's, not Python's, not an installed package's."""
-    return not (filename.startswith((GAGGLE, STDLIB, "<")) or "site-packages" in filename or filename.endswith(".pxi"))
-
-
-GAGGLE = __file__.rpartition("/")[0] + "/"
-STDLIB = asyncio.__file__.rpartition("/asyncio/")[0] + "/"

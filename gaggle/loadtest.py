@@ -1,13 +1,15 @@
-"""A load test, imported and checked: its classes, their tasks and hooks. Runs in the launcher, never in the control plane."""
+"""A load test, imported and checked: its classes, their tasks and hooks. Never runs in the control plane."""
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,7 +23,7 @@ MODULE_NAME = "loadtest_under_way"
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One thing that a user does. `name` is its row; `request_name` names its requests, None leaves them their paths."""
+    """One thing that a user does. `name` is its row; `request_name` names its requests, None: they have their paths."""
 
     name: str
     function: Job
@@ -86,7 +88,8 @@ def load(path: str, only: Iterable[str] = ()) -> LoadTest:
     module = import_file(file)
     kept = [cls for cls in user_classes(module) if not only or cls.__name__ in set(only)]
     if not kept:
-        raise LoadTestError(f"{path}: no user is defined: write a class that derives from gaggle.User, with a @task")
+        raise LoadTestError(f"{file}: no user is defined: write a class that derives from gaggle.User, with a @task")
+    check_names(kept)
     functions = [value for value in vars(module).values() if isinstance(getattr(value, MARK, None), Mark)]
     return LoadTest(
         path=file,
@@ -94,38 +97,77 @@ def load(path: str, only: Iterable[str] = ()) -> LoadTest:
         test_starts=tuple(check_async(each) for each in functions if marked(each, "test_start")),
         test_stops=tuple(check_async(each) for each in functions if marked(each, "test_stop")),
         hooks=tuple(each for each in functions if marked(each, "on_request")),
-        defaults=dict(getattr(module, "defaults", {})),
+        defaults=plain_defaults(file, getattr(module, "defaults", {})),
     )
 
 
 def import_file(file: Path) -> ModuleType:
     """Import `file` under a name of its own, its folder first in the search path, as python does with a script."""
     spec = importlib.util.spec_from_file_location(MODULE_NAME, file)
-    if not file.is_file() or spec is None or spec.loader is None:
-        raise LoadTestError(f"{file}: there is no such Python file: give the path of a load test")
+    if spec is None or spec.loader is None:
+        raise LoadTestError(f"{file}: a load test is a Python file, and its name ends in .py")
     sys.path.insert(0, str(file.parent))
     module = sys.modules[MODULE_NAME] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise LoadTestError(f"{error.filename}:{error.lineno}: {error.msg}") from error
     except LoadTestError as error:
-        raise LoadTestError(f"{place_in(error, file)}: {error}") from error
-    except (Exception, SystemExit) as error:
-        raise LoadTestError(f"{place_in(error, file)}: {type(error).__name__}: {error}") from error
+        raise LoadTestError(f"{place_of(error) or file}: {error}") from error
+    except BaseException as error:  # also what would end a script: sys.exit() and the like
+        raise LoadTestError(f"{place_of(error) or file}: {reason(error)}") from error
     return module
 
 
-def place_in(error: BaseException, file: Path) -> str:
-    """Return "file:line" of the last place in `file` that the error passed."""
-    places = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
-    return f"{file}:{places[-1].lineno}" if places else str(file)
+def reason(error: BaseException) -> str:
+    """Return what is wrong with a file that cannot be imported, "NameError: name 'x' is not defined", and a way out."""
+    if isinstance(error, SyntaxError):
+        return error.msg
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, ImportError) and "relative import" in str(error):
+        return f"{text}: name the module alone, files beside the load test are found"
+    return text
+
+
+def place_of(error: BaseException) -> str:
+    """Return "file:line" of the last place in the person's own files that the error passed; "" when there is none."""
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return f"{error.filename}:{error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_of_load_test(frame.filename)]
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
+def is_of_load_test(filename: str) -> bool:
+    """Whether a file is the person's own: not gaggle's, not Python's, not an installed package's."""
+    return not (filename.startswith((GAGGLE, STDLIB, "<")) or "site-packages" in filename or filename.endswith(".pxi"))
+
+
+GAGGLE = __file__.rpartition("/")[0] + "/"
+STDLIB = asyncio.__file__.rpartition("/asyncio/")[0] + "/"
+
+
+def plain_defaults(file: Path, defaults: Any) -> dict[str, Any]:
+    """Return the load test's `defaults` with values that can be sent: numbers, text, lists of them."""
+    if not isinstance(defaults, Mapping):
+        raise LoadTestError(f'{file}: defaults must be a dict such as {{"users": 8}}, got {defaults!r}')
+    return {str(name): plain(value) for name, value in defaults.items()}
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def user_classes(module: ModuleType) -> list[type[User]]:
-    """Return the classes with tasks that the module defines or imports, in order. One without tasks is there to be derived from."""
+    """Return the classes with tasks that the module defines or imports, in order; those without are to derive from."""
     found = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, User)]
     return [cls for cls in dict.fromkeys(found) if cls is not User and (has_tasks(cls) or not has_subclass(cls, found))]
+
+
+def check_names(classes: list[type[User]]) -> None:
+    """Refuse classes that the report could not tell apart."""
+    for one, other in combinations(classes, 2):
+        if one.__name__ == other.__name__:
+            raise LoadTestError(f"{where(other)}: a user is called {one.__name__} already, at {where(one)}: rename one")
 
 
 def has_tasks(cls: type[User]) -> bool:
@@ -137,7 +179,7 @@ def has_subclass(cls: type[User], classes: list[type[User]]) -> bool:
 
 
 def members(cls: type[User]) -> dict[str, Any]:
-    """Return what the class and its bases define, in order of definition, a derived definition in the place of the first."""
+    """Return what the class and its bases define, in order; a derived definition takes the place of the first."""
     found: dict[str, Any] = {}
     for base in reversed(cls.__mro__):
         found.update(vars(base))
@@ -169,6 +211,8 @@ def edge_tasks(found: dict[str, Any], kind: str) -> tuple[Task, ...]:
 def make_task(key: str, function: Any) -> Task:
     mark = getattr(function, MARK, Mark(key))
     check_async(function)
+    if mark.kind == "task" and hasattr(User, key):
+        raise LoadTestError(f"{where(function)}: a task must not be called {key}, which a user has already: rename it")
     if not isinstance(mark.weight, int) or mark.weight < 1:
         raise LoadTestError(f"{where(function)}: the weight of {key} must be a whole number, at least 1, got {mark.weight!r}")
     return Task(mark.name or key, function, mark.weight, mark.name, mark.kind == "task" or mark.name is not None)
@@ -187,8 +231,9 @@ def check_numbers(cls: type[User]) -> None:
         raise LoadTestError(f"{where(cls)}: fixed_count of {cls.__name__} must be a whole number, got {cls.fixed_count!r}")
     if cls.session not in ("user", "pass"):
         raise LoadTestError(f'{where(cls)}: session of {cls.__name__} must be "user" or "pass", got {cls.session!r}')
-    if not callable(cls.wait_time):
-        raise LoadTestError(f"{where(cls)}: wait_time of {cls.__name__} must be between(1, 3), constant(2) or a method")
+    if not callable(cls.wait_time) or inspect.iscoroutinefunction(cls.wait_time):
+        wants = "between(1, 3), constant(2), pacing(5) or a method that returns seconds"
+        raise LoadTestError(f"{where(cls)}: wait_time of {cls.__name__} must be {wants}, got {cls.wait_time!r}")
 
 
 def check_host(cls: type[User]) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import signal
 import sys
-import tempfile
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +39,18 @@ def run(target: str | Path | type[User], *others: type[User], **options: Any) ->
     return outcome.report
 
 
-async def one_run(supervisor: Supervisor) -> Outcome:
-    """Run a load test from its import to the files of its report. Raises GaggleError."""
-    await supervisor.describe()
-    outcome = await supervisor.run()
+async def one_run(supervisor: Supervisor, show: Callable[[Report], None] | None = None) -> Outcome:
+    """Run a load test from its import to the files of its report, which is first shown. Raises GaggleError."""
+    try:
+        await supervisor.describe()
+        outcome = await supervisor.run()
+    except asyncio.CancelledError:
+        if not supervisor.outcome.was_interrupted:
+            raise
+        return supervisor.outcome
     if outcome.report is not None and not outcome.was_interrupted:
+        if show:
+            show(outcome.report)
         write_files(outcome.report, supervisor.options.report_file)
     return outcome
 
@@ -76,24 +81,14 @@ def finished(supervisor: Supervisor) -> Outcome:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(one_run(supervisor))
-    found: list[Outcome | GaggleError] = []
-    thread = threading.Thread(target=lambda: found.append(caught(supervisor)), name="gaggle", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        try:
-            thread.join()
-        except KeyboardInterrupt:
-            supervisor.interrupt()
-    if isinstance(found[0], GaggleError):
-        raise found[0]
-    return found[0]
-
-
-def caught(supervisor: Supervisor) -> Outcome | GaggleError:
-    try:
-        return asyncio.run(one_run(supervisor))
-    except GaggleError as error:
-        return error
+    with ThreadPoolExecutor(1, "gaggle") as pool:
+        outcome = pool.submit(asyncio.run, one_run(supervisor))
+        while not outcome.done():
+            try:
+                wait([outcome])
+            except KeyboardInterrupt:
+                supervisor.interrupt()
+        return outcome.result()
 
 
 def write_files(report: Report, names: Sequence[str]) -> None:
@@ -104,16 +99,10 @@ def write_files(report: Report, names: Sequence[str]) -> None:
 
 def write(path: Path, text: str) -> None:
     """Write a file whole or not at all: under another name first."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with tempfile.NamedTemporaryFile("wb", dir=path.absolute().parent, prefix=path.name, delete=False) as file:
-            file.write(text.encode("utf-8", "backslashreplace"))
-        os.chmod(file.name, 0o666 & ~current_umask())
-        os.replace(file.name, path)
+        unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
+        unfinished.replace(path)
     except OSError as error:
+        unfinished.unlink(missing_ok=True)
         raise GaggleError(f"the report {path} could not be written: {error.strerror}") from error
-
-
-def current_umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -86,6 +86,7 @@ class Supervisor:
 
     async def describe(self) -> dict[str, Any]:
         """Import the load test, settle the options, and return what is in it. Ends the launcher if it cannot be used."""
+        self.running = asyncio.current_task()
         file = load_test_of(self.parsed)
         check(self.parsed.options, self.parsed.sources, usable_cores())
         self.crew = Crew(self.heard, self.died, self.launcher_lost)
@@ -292,6 +293,11 @@ class Supervisor:
         self.outcome.was_interrupted = True
         if self.running:
             self.running.cancel()
+
+    def interrupt(self) -> None:
+        """As Ctrl-C, from another thread."""
+        if self.running:
+            self.running.get_loop().call_soon_threadsafe(self.signalled, signal.SIGINT)
 
     was_signalled = False
     running: asyncio.Task[Any] | None = None

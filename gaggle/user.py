@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, overload
 
 from gaggle._core import Client
 from gaggle.errors import LoadTestError
+from gaggle.units import LONGEST
 
 Job = Callable[..., Awaitable[Any]]
 JobType = TypeVar("JobType", bound=Callable[..., Any])
@@ -144,22 +145,29 @@ def sequence(cls: ClassType) -> ClassType:
     return cls
 
 
+def is_time(seconds: object) -> bool:
+    return isinstance(seconds, int | float) and 0 <= seconds <= LONGEST
+
+
 def between(low: float, high: float) -> WaitTime:
     """Wait from `low` to `high` seconds after each task, all equally likely."""
-    if not 0 <= low <= high:
-        raise LoadTestError(f"between({low}, {high}): the shorter wait must come first, and neither may be below 0")
+    if not (is_time(low) and is_time(high) and low <= high):
+        wants = "two times in seconds, the shorter one first, and neither below 0"
+        raise LoadTestError(f"between({low!r}, {high!r}): give {wants}")
     return lambda user: low + (high - low) * user.chance()
 
 
 def constant(seconds: float) -> WaitTime:
     """Wait so many seconds after each task."""
-    return between(seconds, seconds)
+    if not is_time(seconds):
+        raise LoadTestError(f"constant({seconds!r}): give a time in seconds, not below 0")
+    return lambda user: seconds
 
 
 def pacing(seconds: float) -> WaitTime:
     """Begin a task every `seconds`: wait for what the task has left of them."""
-    if seconds < 0:
-        raise LoadTestError(f"pacing({seconds}): must not be below 0 seconds")
+    if not is_time(seconds):
+        raise LoadTestError(f"pacing({seconds!r}): give a time in seconds, not below 0")
     return lambda user: max(0.0, seconds - (time.monotonic() - user.task_began))
 
 

@@ -289,8 +289,8 @@ cdef class Client:
     cdef int keep_cookies(self, Response response) except -1:
         cdef Url url = response.location
         cdef Cookies jar = self.cookies
-        for line in response.headers.get_all("set-cookie"):
-            jar.store(line.encode("utf-8", "surrogateescape"), url.host, url.path, url.secure)
+        for line in (<Headers>response.headers).raw_all("set-cookie"):
+            jar.store(line, url.host, url.path, url.secure)
         return 0
 
     cdef CURLSH* share_for(self, Url url) except NULL:

@@ -71,10 +71,6 @@ cdef tuple HEADERS_OF_ALL = (
 )
 
 
-cdef bytes header_text(object value):
-    return value if isinstance(value, bytes) else str(value).encode()
-
-
 cdef bytes header_line(object name, object value):
     """Return a line as libcurl takes it. Raises ValueError for what would break the request apart."""
     cdef bytes text
@@ -82,7 +78,7 @@ cdef bytes header_line(object name, object value):
         raise ValueError(f"the name of a header is letters, digits and hyphens, got {name!r}")
     if value is None:
         return f"{name}:".encode()                  # libcurl: leave it out
-    text = header_text(value)
+    text = header_value(value)
     if b"\r" in text or b"\n" in text or b"\0" in text:
         raise ValueError(f"a header must be one line of text, got {name!r}: {value!r}")
     if not text.strip():

@@ -61,16 +61,16 @@ WAITING = """
 
 
 def masked(text: str) -> str:
-    """Return log lines without their times, the seed, and the order in which users leave."""
+    """Return log lines without their times, the seed, and the order in which two engines tell of their users."""
     lines = re.sub(r"^\d\d:\d\d:\d\d ", "HH:MM:SS ", text, flags=re.MULTILINE)
     lines = re.sub(r"seed = \d+", "seed = 1", lines)
     lines = re.sub(r"http://127\.0\.0\.1:\d+", "http://local.dev", lines)
     lines = re.sub(r"after \d+ seconds", "after 1 seconds", lines)
-    return in_order(lines, "exiting user")
+    return in_order(in_order(lines, "launching user"), "exiting user")
 
 
 def in_order(text: str, what: str) -> str:
-    """Sort the lines that have `what` in them, among themselves: users leave as their tasks end."""
+    """Sort the lines that have `what` in them, among themselves."""
     lines = text.splitlines(keepends=True)
     places = [place for place, line in enumerate(lines) if what in line]
     for place, line in zip(places, sorted(lines[place] for place in places), strict=True):
@@ -164,6 +164,27 @@ def test_an_on_stop_that_does_not_end_is_cut_as_well(start_gaggle: StartGaggle, 
     assert result.task("Slow", "thrice").unfinished == 0
     assert result.report["incidents"] == []
     assert result.returncode == 0
+
+
+def test_a_task_that_hides_a_cancellation_is_cancelled_again(start_gaggle: StartGaggle, server: Server) -> None:
+    source = """
+        class Hiding(User):
+            @task
+            async def try_twice(self):
+                for _ in range(2):
+                    try:
+                        await self.get("/stall")
+                    except:
+                        pass
+    """
+    gaggle = start_gaggle(source, "-u", 2, "--stop-timeout", "0.1s", *AT_ONCE)
+    eventually(lambda: server.seen("GET /stall") == 2)
+
+    gaggle.signal(signal.SIGINT)
+    result = gaggle.finish(LONG)
+
+    assert result.request("GET /stall").unfinished == server.seen("GET /stall") == 4
+    assert result.report["incidents"] == []
 
 
 def test_a_task_that_will_not_be_cancelled_is_ended_with_its_engine(start_gaggle: StartGaggle, server: Server) -> None:
@@ -272,14 +293,13 @@ def test_ctrl_c_ends_the_import_of_a_load_test_that_hangs(start_gaggle: StartGag
 def test_the_log_lines_of_a_test_that_is_stopped_are_the_seed_s(
     start_gaggle: StartGaggle, server: Server, golden: Golden
 ) -> None:
-    source = WAITING + """
+    source = WAITING.replace("wait_time", "weight = 4; wait_time") + """
     class Rare(Waiting):
-        pass
-
-    Waiting.weight = 3
+        weight = 1
     """
-    gaggle = start_gaggle(source, "-u", 4, "--hatch-rate", 10, "-v")
-    eventually(lambda: server.seen("GET /") == 4)
+    gaggle = start_gaggle(source, "-u", 8, "--hatch-rate", 20, "-v")
+    gaggle.wait_for_line("launched 8 users")
+    eventually(lambda: server.seen("GET /") == 8)
 
     gaggle.signal(signal.SIGINT)
     result = gaggle.finish(LONG)

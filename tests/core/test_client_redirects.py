@@ -1,0 +1,293 @@
+"""Redirects: where they lead, with which method, body, cookies and credentials; and where they end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+from bare import Listener, answering
+from echoed import Echoed
+from in_process import EngineLoop, MakeEngineLoop
+from sites import Server
+
+from gaggle import User
+
+
+def to(url: str, status: int = 302) -> str:
+    """Return a path that redirects to `url`."""
+    return f"/redirect-to?status={status}&url={quote(url, safe='')}"
+
+
+def elsewhere(server: Server) -> str:
+    """Return the server's URL by another name: another host, for a client."""
+    return server.url.replace("127.0.0.1", "localhost")
+
+
+def test_redirects_are_followed_and_counted_as_one_request(engine: EngineLoop, user: User, server: Server) -> None:
+    response = engine.run(user.get("/redirect/3?a=1"))
+
+    assert (response.status, response.text, response.url) == (200, "the end\n", f"{server.url}/redirect/0")
+    assert [(hop.status, hop.url.removeprefix(server.url)) for hop in response.history] == [
+        (302, "/redirect/3?a=1"),
+        (302, "/redirect/2"),
+        (302, "/redirect/1"),
+    ]
+    assert response.history[0].headers["location"] == "/redirect/2"
+    assert (response.name, engine.names()) == ("/redirect/3", ["GET /redirect/3"])
+    row = engine.row("GET /redirect/3")
+    assert (row.started, row.answered, row.hops, row.statuses) == (1, 1, 3, {200: 1})
+    assert server.seen().total == 4 == row.answered + row.hops
+    assert server.seen().opened == 1, "on one connection"
+
+
+@pytest.mark.parametrize("options", [{"follow_redirects": False}, {"allow_redirects": False}])
+def test_a_redirect_that_is_not_to_be_followed_is_the_response(
+    engine: EngineLoop, user: User, server: Server, options: dict[str, bool]
+) -> None:
+    response = engine.run(user.get("/redirect/3", **options))
+
+    assert (response.status, response.headers["location"], response.ok) == (302, "/redirect/2", True)
+    assert (response.history, response.url) == ([], f"{server.url}/redirect/3")
+    assert dict(user.cookies.items()) == {"hop3": "1"}, "its cookies are kept all the same"
+    assert server.seen().total == 1
+    assert engine.row("GET /redirect/3").statuses == {302: 1}
+
+
+@pytest.mark.parametrize("status", [300, 304, 305, 306, 399])
+def test_other_statuses_with_a_location_are_no_redirects(engine: EngineLoop, user: User, server: Server, status: int) -> None:
+    response = engine.run(user.get(to("/echo", status)))
+
+    assert (response.status, response.ok) == (status, True)
+    assert server.seen("/echo") == 0
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_without_a_location_is_the_response(engine: EngineLoop, user: User, status: int) -> None:
+    response = engine.run(user.get(f"/status/{status}"))
+
+    assert (response.status, response.history, response.ok) == (status, [], True)
+
+
+# Method and body: the table of the fetch standard, 4.4, steps 12 and 13.
+RULES = [
+    *[("GET", status, "GET") for status in (301, 302, 303, 307, 308)],
+    *[("HEAD", status, "HEAD") for status in (301, 302, 303, 307, 308)],
+    *[("POST", 301, "GET"), ("POST", 302, "GET"), ("POST", 303, "GET"), ("POST", 307, "POST"), ("POST", 308, "POST")],
+    *[("PUT", 301, "PUT"), ("PUT", 302, "PUT"), ("PUT", 303, "GET"), ("PUT", 307, "PUT"), ("PUT", 308, "PUT")],
+    *[("DELETE", 301, "DELETE"), ("DELETE", 302, "DELETE"), ("DELETE", 303, "GET"), ("DELETE", 307, "DELETE")],
+    *[("PATCH", 302, "PATCH"), ("PATCH", 303, "GET"), ("PURGE", 302, "PURGE"), ("PURGE", 303, "GET")],
+]
+
+
+@pytest.mark.parametrize(("method", "status", "after"), RULES)
+def test_a_redirect_changes_the_method_as_in_a_browser(
+    engine: EngineLoop, user: User, server: Server, method: str, status: int, after: str
+) -> None:
+    body = {} if method == "HEAD" else {"json": {"a": 1}}
+
+    response = engine.run(user.request(method, to("/echo", status), **body))
+
+    assert server.seen(f"{after} /echo") == 1
+    assert response.status == 200
+    if method != "HEAD":
+        echoed = Echoed(response)
+        kept = after == method
+        assert echoed.body == (b'{"a":1}' if kept else b"")
+        assert echoed.headers.get("content-type") == ("application/json" if kept else None)
+        assert ("content-length" in echoed.headers) == kept
+    assert engine.names() == [f"{method} /redirect-to"], "counted as what was asked for"
+
+
+@pytest.mark.parametrize("statuses", [(302, 307), (307, 302), (303, 308)])
+def test_what_became_a_get_stays_one(engine: EngineLoop, user: User, server: Server, statuses: tuple[int, int]) -> None:
+    echoed = Echoed(engine.run(user.post(to(to("/echo", statuses[1]), statuses[0]), data="x")))
+
+    assert (echoed.method, echoed.body) == ("GET", b"")
+
+
+def pieces() -> Iterator[bytes]:
+    yield from (b"a", b"b")
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "after"),
+    [("POST", 302, "GET"), ("POST", 303, "GET"), ("PUT", 303, "GET"), ("POST", 307, ""), ("PUT", 302, ""), ("PUT", 308, "")],
+)
+def test_a_streamed_body_is_sent_once(
+    engine: EngineLoop, user: User, server: Server, method: str, status: int, after: str
+) -> None:
+    """It is gone: where the redirect wants it again, that is said, and no empty body is sent in its place."""
+    response = engine.run(user.request(method, to("/echo", status), data=pieces()))
+
+    assert server.seen("/echo") == (1 if after else 0)
+    if after:
+        assert Echoed(response).method == after
+        assert "transfer-encoding" not in Echoed(response).headers
+    else:
+        assert (response.status, response.error) == (0, "streamed body cannot be sent again")
+
+
+# Where a redirect leads.
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("/echo?a=1", "/echo?a=1"),
+        ("echo", "/echo"),
+        ("?url=/echo", "/echo"),
+        ("//HOST/echo", "/echo"),
+        ("http://HOST/echo", "/echo"),
+        ("HTTP://HOST/a/../echo", "/echo"),
+        ("/echo?q=a b&u=ü", "/echo?q=a%20b&u=%C3%BC"),
+        ("/echo#fragment", "/echo"),
+        (" /echo ", "/echo"),
+    ],
+)
+def test_a_location_is_joined_to_where_it_came_from(
+    engine: EngineLoop, user: User, server: Server, location: str, target: str
+) -> None:
+    host = server.url.removeprefix("http://")
+
+    response = engine.run(user.get(to(location.replace("HOST", host))))
+
+    assert Echoed(response).target == target
+    assert response.url == server.url + target
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [
+        ("ftp://127.0.0.1/", "its scheme is 'ftp'"),
+        ("javascript:alert(1)", "its scheme is 'javascript'"),
+        ("http://", "it has no host"),
+        ("http://127.0.0.1:99999/", "the port must be"),
+    ],
+)
+def test_a_location_that_cannot_be_requested_is_an_error(
+    engine: EngineLoop, user: User, location: str, reason: str
+) -> None:
+    response = engine.run(user.get(to(location)))
+
+    assert response.status == 0
+    assert response.error.startswith("bad redirect: ")
+    assert reason in response.error
+    assert [hop.status for hop in response.history] == [302], "the answer that led nowhere can be looked at"
+
+
+def test_a_redirect_to_where_nobody_listens_is_an_error(engine: EngineLoop, user: User) -> None:
+    response = engine.run(user.get(to("http://127.0.0.1:1/")))
+
+    assert (response.status, response.error) == (0, "cannot connect: connection refused")
+    assert len(response.history) == 1
+    row = engine.row("GET /redirect-to")
+    assert (row.started, row.answered, row.broken, row.hops) == (1, 0, 1, 1)
+
+
+# The end.
+
+
+def test_ten_redirects_are_followed_and_not_an_eleventh(engine: EngineLoop, user: User, server: Server) -> None:
+    ten = engine.run(user.get("/redirect/10", name="ten"))
+    eleven = engine.run(user.get("/redirect/11", name="eleven"))
+
+    assert (ten.status, len(ten.history)) == (200, 10)
+    assert (eleven.status, eleven.error, len(eleven.history)) == (0, "too many redirects", 11)
+    assert (engine.row("GET eleven").hops, engine.row("GET eleven").broken) == (10, 1)
+    assert server.seen("/redirect/0") == 1
+    assert server.seen().total == 11 + 11
+
+
+def test_a_loop_ends(engine: EngineLoop, user: User, server: Server) -> None:
+    response = engine.run(user.get("/redirect-loop"))
+
+    assert (response.error, engine.errors()) == ("too many redirects", {"too many redirects": 1})
+    assert server.seen("/redirect-loop") == 11
+
+
+def test_the_timeout_is_for_all_hops_together(engine_loop: MakeEngineLoop, server: Server) -> None:
+    engine = engine_loop()
+    user = engine.user()
+
+    response = engine.run(user.get(to(f"/slow?ms=200&then={to('/slow?ms=5000')}"), timeout=0.5))
+    late = engine.run(user.get(to(to("/slow?ms=5000")), timeout=0.3))
+
+    assert (response.status, late.error) == (200, "timeout")
+    assert 0.3 <= late.elapsed < 3
+    assert [hop.status for hop in late.history] == [302, 302]
+
+
+# Cookies and credentials.
+
+
+def test_cookies_of_a_hop_are_sent_on_the_next_one(engine: EngineLoop, user: User) -> None:
+    response = engine.run(user.get("/redirect/2"))
+    after = engine.run(user.get("/cookies"))
+
+    assert after.text == "hop2=1; hop1=1"
+    assert [hop.headers["set-cookie"] for hop in response.history] == ["hop2=1; Path=/", "hop1=1; Path=/"]
+
+
+def test_another_host_gets_neither_credentials_nor_cookies(engine: EngineLoop, user: User, server: Server) -> None:
+    user.headers["Authorization"] = "Bearer of-the-user"
+    user.headers["X-Plain"] = "1"
+    user.cookies.set("secret", "1", domain="127.0.0.1")
+
+    there = Echoed(engine.run(user.get(to(f"{elsewhere(server)}/echo"), headers={"Cookie": "mine=1"})))
+    again = Echoed(engine.run(user.get(to(f"{elsewhere(server)}/echo"), auth=("alice", "secret"))))
+    back = Echoed(engine.run(user.get(to(elsewhere(server) + to(f"{server.url}/echo")))))
+    here = Echoed(engine.run(user.get(to(f"{server.url}/echo"))))
+
+    assert not {"authorization", "cookie"} & there.headers.keys()
+    assert not {"authorization", "cookie"} & again.headers.keys()
+    assert "authorization" not in back.headers, "once they were left behind, they stay there"
+    assert back.headers["cookie"] == "secret=1", "the jar knows whose it is"
+    assert (here.headers["authorization"], here.headers["cookie"]) == ("Bearer of-the-user", "secret=1")
+    assert there.headers["x-plain"] == "1"
+
+
+def test_another_port_is_another_host_for_credentials(engine: EngineLoop, user: User) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+    heads = []
+
+    with Listener(answering(answer)) as listener:
+        serve = listener.handle
+        listener.handle = lambda connection: (heads.append(connection.recv(9_999, 2)), serve(connection))[0]  # MSG_PEEK
+        engine.run(user.get(to(f"{listener.url}/"), auth="token"))
+
+    assert b"Host: 127.0.0.1" in heads[0]
+    assert b"Authorization" not in heads[0]
+
+
+def test_a_cookie_that_another_host_sets_is_for_that_host(engine: EngineLoop, user: User, server: Server) -> None:
+    engine.run(user.get(to(f"{elsewhere(server)}/cookies/set?there=1")))
+
+    assert engine.run(user.get("/cookies")).text == ""
+    assert engine.run(user.get(f"{elsewhere(server)}/cookies")).text == "there=1"
+
+
+def test_a_login_that_redirects_works_as_in_a_browser(engine: EngineLoop, user: User, server: Server) -> None:
+    """POST, a cookie on the way, and a GET of the next page with it."""
+    answer = (
+        b"HTTP/1.1 302 Found\r\nSet-Cookie: session=abc; Path=/; HttpOnly\r\nLocation: "
+        + server.url.replace("127.0.0.1", "127.0.0.1").encode()
+        + b"/echo\r\nContent-Length: 0\r\n\r\n"
+    )
+    with Listener(answering(answer)) as listener:
+        response = engine.run(user.post(f"{listener.url}/login", data={"name": "alice"}))
+
+    echoed = Echoed(response)
+    assert (echoed.method, echoed.body, echoed.headers["cookie"]) == ("GET", b"", "session=abc")
+    assert [hop.status for hop in response.history] == [302]
+
+
+def test_bodies_of_redirects_can_be_read_from_the_history(engine: EngineLoop, user: User) -> None:
+    answers = (
+        b"HTTP/1.1 302 Found\r\nLocation: /next\r\nContent-Length: 6\r\n\r\nmoved\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhere!\n",
+    )
+    with Listener(answering(*answers)) as listener:
+        response = engine.run(user.get(listener.url))
+
+    assert (response.history[0].text, response.text) == ("moved\n", "here!\n")
