@@ -18,7 +18,7 @@ CORE    := setup.py $(shell find gaggle -name '*.pyx' -o -name '*.px[di]')
 
 demo: build         # against a small site of our own, which --run starts, names as {host}, and stops
 	@$(BIN)/python examples/demo_site.py --run $(BIN)/gaggle examples/drupal_loadtest.py \
-		--users 8 --hatch-rate 4 --run-time 10s -v --host {host}
+		--users 8 --hatch-rate 4 --run-time 10s --no-reset-metrics -v --host {host}
 
 test: build
 	@$(BIN)/pytest $(TESTS)

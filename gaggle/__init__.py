@@ -10,7 +10,8 @@ try:
 except ModuleNotFoundError as error:
     if error.name != "gaggle._core":
         raise
-    raise ImportError("gaggle's compiled core is missing: run `make` in the checkout, or `pip install gaggle-loadtest`") from error
+    ways = "run `make` in the checkout, or `pip install gaggle-loadtest`"
+    raise ImportError(f"gaggle's compiled core is missing: {ways}") from error
 
 from gaggle.errors import GaggleError, LoadTestError, RequestError
 from gaggle.user import (

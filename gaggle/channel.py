@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import json
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,10 +46,8 @@ class Channel:
         data = json.dumps([kind, fields], separators=(",", ":")).encode()
         if len(data) > LONGEST:
             raise ValueError(f"a message {kind!r} of {len(data):,} bytes is too long")
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):
             socket.send_fds(self.socket, [data], list(fds)) if fds else self.socket.send(data)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
 
     def receive(self, flags: int = 0) -> Message:
         """Return the next message, waiting for it. Raises EOFError when none will come.

@@ -1,4 +1,4 @@
-"""The command: reads the options, runs the load test, prints the report. The only place that prints errors and exits."""
+"""The command: options in, report and exit code out. The only place that prints errors and exits."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def open_descriptors() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
-    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))
+    sys.stdout, sys.stderr = sys.stdout or os.fdopen(1, "w"), sys.stderr or os.fdopen(2, "w")
 
 
 def complain(error: object, code: int) -> int:

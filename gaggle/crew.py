@@ -92,7 +92,7 @@ class Crew:
     async def load(self, path: str, only: Sequence[str]) -> dict[str, Any]:
         """Let the launcher import the load test; return its description. Raises LoadTestError."""
         self.channel.send("load", path=path, only=list(only))
-        answer = await self._answer("imported the load test")
+        answer = await self._answer(f"imported {path}")
         if answer.kind == "refused":
             raise LoadTestError(answer.fields["error"])
         return answer.fields
@@ -165,7 +165,7 @@ class Crew:
         answer = await self.answers.get()
         if answer.kind == "lost":
             self.answers.put_nowait(answer)  # for who asks next
-            raise LoadTestError(f"the launcher ended with exit code {self.process.wait()} while it {doing}")
+            raise LoadTestError(f"the launcher {how_ended(self.process.wait())} while it {doing}")
         return answer
 
     def _readable(self) -> None:
@@ -198,9 +198,16 @@ class Crew:
 
     def _engine_readable(self, hand: Hand) -> None:
         try:
-            self.heard(hand, hand.channel.receive())
+            self.heard(hand, hand.channel.receive(socket.MSG_DONTWAIT))
+        except BlockingIOError:  # heard out since
+            pass
         except EOFError:  # the launcher tells of its death
             self.loop.remove_reader(hand.channel.fileno())
+
+
+def how_ended(status: int) -> str:
+    """Return what became of a process: "was killed by SIGSEGV", "ended with exit code 3"."""
+    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
 
 
 def start_launcher() -> tuple[Channel, subprocess.Popen[bytes]]:

@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
@@ -171,7 +172,7 @@ class Engine:
 
 
 class Watch:
-    """Names the task that holds the loop. The supervisor sees in the arena that a turn is long, and asks by a signal."""
+    """Names the task that holds the loop. The supervisor sees in the arena that a turn is long, and signals."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -241,7 +242,5 @@ async def run_jobs(jobs: tuple[Callable[..., Awaitable[Any]], ...]) -> Any:
 
 def flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with suppress(OSError, ValueError):
             stream.flush()
-        except (OSError, ValueError):
-            pass

@@ -21,9 +21,8 @@ class InvalidOption(GaggleError):
         self.option, self.value, self.detail = option, str(value), detail
 
     def __str__(self) -> str:
-        return (
-            f"InvalidOption {{ option: {quoted(self.option)}, value: {quoted(self.value)}, detail: {quoted(self.detail)} }}"
-        )
+        fields = {"option": self.option, "value": self.value, "detail": self.detail}
+        return f"InvalidOption {{ {', '.join(f'{name}: {quoted(text)}' for name, text in fields.items())} }}"
 
 
 class FeatureNotEnabled(GaggleError):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import io
 import os
 import select
 import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from gaggle import engine
@@ -53,6 +55,7 @@ class Launcher:
             self.channel.send("refused", error=str(error))
         except Exception:
             self.channel.send("refused", error=traceback.format_exc()[-engine.LONGEST_TRACEBACK :])
+        engine.flush()  # what stays in a buffer would come out of every engine
         gc.collect()
         gc.freeze()
 
@@ -102,10 +105,8 @@ class Launcher:
 
     def reap(self) -> None:
         """Tell of every child that has ended."""
-        try:
+        with suppress(BlockingIOError):
             os.read(self.wake_reader, 4096)
-        except BlockingIOError:
-            pass
         while self.engines:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
@@ -141,10 +142,10 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ignored)
     sys.argv = sys.argv[:1]
-    try:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # what a load test prints comes at once, and is not lost at the end
+    with suppress(EOFError):
         Launcher(Channel.of_descriptor(descriptor)).run()
-    except EOFError:
-        pass
 
 
 if __name__ == "__main__":

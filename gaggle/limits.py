@@ -53,7 +53,7 @@ def warnings(users: int, engines: int, hosts: int, descriptors: int) -> list[str
 
 
 def ca_file(chosen: str | None) -> str:
-    """Return the certificates to trust: those chosen, SSL_CERT_FILE, the system's, certifi's. "" leaves it to libcurl."""
+    """Return the certificates to trust: those chosen, SSL_CERT_FILE, the system's, certifi's; "" leaves it open."""
     for path in (chosen, os.environ.get("SSL_CERT_FILE"), *CA_FILES):
         if path and os.path.exists(path):
             return path

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import inspect
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
 from itertools import combinations
 from pathlib import Path
 from types import ModuleType
@@ -16,9 +17,11 @@ from typing import Any
 
 from gaggle._core import Url
 from gaggle.errors import LoadTestError
+from gaggle.units import printable
 from gaggle.user import MARK, Job, Mark, User
 
 MODULE_NAME = "loadtest_under_way"
+WEIGHT = "must be a whole number, at least 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +106,14 @@ def load(path: str, only: Iterable[str] = ()) -> LoadTest:
 
 def import_file(file: Path) -> ModuleType:
     """Import `file` under a name of its own, its folder first in the search path, as python does with a script."""
-    spec = importlib.util.spec_from_file_location(MODULE_NAME, file)
-    if spec is None or spec.loader is None:
-        raise LoadTestError(f"{file}: a load test is a Python file, and its name ends in .py")
+    loader = SourceFileLoader(MODULE_NAME, str(file))
+    spec = spec_from_file_location(MODULE_NAME, file, loader=loader)
+    assert spec is not None  # there is a loader
     sys.path.insert(0, str(file.parent))
-    module = sys.modules[MODULE_NAME] = importlib.util.module_from_spec(spec)
+    module = sys.modules[MODULE_NAME] = module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        # Not exec_module: its cache takes a file that was written twice in a second for the first one.
+        exec(loader.source_to_code(file.read_bytes(), str(file)), vars(module))
     except LoadTestError as error:
         raise LoadTestError(f"{place_of(error) or file}: {error}") from error
     except BaseException as error:  # also what would end a script: sys.exit() and the like
@@ -121,7 +125,7 @@ def reason(error: BaseException) -> str:
     """Return what is wrong with a file that cannot be imported, "NameError: name 'x' is not defined", and a way out."""
     if isinstance(error, SyntaxError):
         return error.msg
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    text = f"{type(error).__name__}: {printable(str(error))}" if str(error) else type(error).__name__
     if isinstance(error, ImportError) and "relative import" in str(error):
         return f"{text}: name the module alone, files beside the load test are found"
     return text
@@ -214,7 +218,7 @@ def make_task(key: str, function: Any) -> Task:
     if mark.kind == "task" and hasattr(User, key):
         raise LoadTestError(f"{where(function)}: a task must not be called {key}, which a user has already: rename it")
     if not isinstance(mark.weight, int) or mark.weight < 1:
-        raise LoadTestError(f"{where(function)}: the weight of {key} must be a whole number, at least 1, got {mark.weight!r}")
+        raise LoadTestError(f"{where(function)}: the weight of {key} {WEIGHT}, got {mark.weight!r}")
     return Task(mark.name or key, function, mark.weight, mark.name, mark.kind == "task" or mark.name is not None)
 
 
@@ -226,9 +230,10 @@ def check_async(function: Any) -> Any:
 
 def check_numbers(cls: type[User]) -> None:
     if not isinstance(cls.weight, int) or cls.weight < 1:
-        raise LoadTestError(f"{where(cls)}: the weight of {cls.__name__} must be a whole number, at least 1, got {cls.weight!r}")
+        raise LoadTestError(f"{where(cls)}: the weight of {cls.__name__} {WEIGHT}, got {cls.weight!r}")
     if cls.fixed_count is not None and (not isinstance(cls.fixed_count, int) or cls.fixed_count < 0):
-        raise LoadTestError(f"{where(cls)}: fixed_count of {cls.__name__} must be a whole number, got {cls.fixed_count!r}")
+        wants = "must be a whole number, at least 0"
+        raise LoadTestError(f"{where(cls)}: fixed_count of {cls.__name__} {wants}, got {cls.fixed_count!r}")
     if cls.session not in ("user", "pass"):
         raise LoadTestError(f'{where(cls)}: session of {cls.__name__} must be "user" or "pass", got {cls.session!r}')
     if not callable(cls.wait_time) or inspect.iscoroutinefunction(cls.wait_time):

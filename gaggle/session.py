@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +27,9 @@ from gaggle.user import User
 def run(target: str | Path | type[User], *others: type[User], **options: Any) -> Report:
     """Run a load test, a file or user classes, and return its Report.
 
-    `options` are those of the command line: `users=8, run_time="30s", host="http://127.0.0.1:8080"`. Raises
-    InvalidOption, and LoadTestError when the test cannot run or is aborted. Classes are imported again, by the processes
-    that run them: they must stand in a file. Ctrl-C ends the run early, as it does on the command line.
+    `options` are those of the command line: `users=8, run_time="30s", host="http://127.0.0.1:8080"`. Classes are
+    imported again, by the processes that run them: they must stand in a file. Ctrl-C ends the run early, as it does on
+    the command line. Raises InvalidOption, and LoadTestError when the test cannot run or is aborted.
     """
     if MODULE_NAME in sys.modules:
         raise LoadTestError('run() is called by a load test that runs: put it under `if __name__ == "__main__":`')
@@ -81,14 +84,21 @@ def finished(supervisor: Supervisor) -> Outcome:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(one_run(supervisor))
-    with ThreadPoolExecutor(1, "gaggle") as pool:
-        outcome = pool.submit(asyncio.run, one_run(supervisor))
-        while not outcome.done():
-            try:
-                wait([outcome])
-            except KeyboardInterrupt:
-                supervisor.interrupt()
-        return outcome.result()
+    with on_ctrl_c(supervisor.interrupt), ThreadPoolExecutor(1, "gaggle") as pool:
+        return pool.submit(asyncio.run, one_run(supervisor)).result()
+
+
+@contextmanager
+def on_ctrl_c(action: Callable[[], None]) -> Iterator[None]:
+    """Let Ctrl-C do `action`, where this thread may say so: the one that runs the test hears of no signal."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda number, frame: action())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def write_files(report: Report, names: Sequence[str]) -> None:

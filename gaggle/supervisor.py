@@ -17,7 +17,7 @@ from typing import Any
 from gaggle import limits, logs, plan
 from gaggle._core import transfer_version
 from gaggle.channel import Message
-from gaggle.crew import Crew, Hand
+from gaggle.crew import Crew, Hand, how_ended
 from gaggle.engine import Order
 from gaggle.errors import InvalidOption, LoadTestError
 from gaggle.logs import LOGGER
@@ -85,7 +85,7 @@ class Supervisor:
         self.replacing: set[asyncio.Task[None]] = set()
 
     async def describe(self) -> dict[str, Any]:
-        """Import the load test, settle the options, and return what is in it. Ends the launcher if it cannot be used."""
+        """Import the load test, settle the options, and return what is in it. Ends the launcher if that cannot be."""
         self.running = asyncio.current_task()
         file = load_test_of(self.parsed)
         check(self.parsed.options, self.parsed.sources, usable_cores())
@@ -150,7 +150,8 @@ class Supervisor:
             raise InvalidOption("--users", self.options.users, f"The --users option does not fit: {error}.") from error
         for item in self.description["classes"]:
             if item["host"] is None and not self.options.host:
-                raise InvalidOption("--host", "", f"A host must be defined via the --host option, or as `host` of the user class (no host defined for {item['name']}).")
+                wants = "A host must be defined via the --host option, or as `host` of the user class"
+                raise InvalidOption("--host", "", f"{wants} (no host defined for {item['name']}).")
 
     def hosts(self) -> list[str]:
         if self.options.host:
@@ -289,7 +290,8 @@ class Supervisor:
             LOGGER.warning("caught %s, stopping...", name)
             self.stop("signal")
             return
-        LOGGER.warning("caught another %s, exiting immediately..." if self.is_running else "caught %s, exiting...", name)
+        how = "caught another %s, exiting immediately..." if self.is_running else "caught %s, exiting..."
+        LOGGER.warning(how, name)
         self.outcome.was_interrupted = True
         if self.running:
             self.running.cancel()
@@ -345,9 +347,9 @@ class Supervisor:
         """An engine has ended: as it should, or with its users, who then start again in a new one."""
         was_done = hand.is_done
         self.books.close(hand)
-        if was_done or not self.is_running and self.stop_reason:
+        if was_done or (not self.is_running and self.stop_reason):
             return
-        why = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with exit code {status}"
+        why = how_ended(status)
         hint = " (out of memory?)" if status == -signal.SIGKILL else ""
         if self.stop_reason or not self.may_replace(hand.index):
             self.incident("loss", f"engine {hand.index} {why}{hint}; its users were not started again")

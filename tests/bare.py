@@ -10,7 +10,7 @@ from types import TracebackType
 
 SECONDS = 20.0  # after which a thread gives up on its socket
 
-Handler = Callable[[socket.socket], None]
+Handler = Callable[[socket.socket], object]
 
 
 class Listener:
@@ -59,16 +59,23 @@ def read_head(connection: socket.socket) -> bytes:
     return head
 
 
-def answering(*answers: bytes) -> Handler:
-    """Return a handler that sends one of `answers` after the other, each to a request without a body, then closes."""
+class Scripted(Listener):
+    """Sends one of `answers` after the other on each connection, each to a request without a body, and closes it.
 
-    def handle(connection: socket.socket) -> None:
-        for answer in answers:
-            if not read_head(connection):
+    `heads` are the requests.
+    """
+
+    def __init__(self, *answers: bytes) -> None:
+        self.answers = answers
+        self.heads: list[bytes] = []
+        super().__init__(self.play)
+
+    def play(self, connection: socket.socket) -> None:
+        for answer in self.answers:
+            if not (head := read_head(connection)):
                 return
+            self.heads.append(head)
             connection.sendall(answer)
-
-    return handle
 
 
 class Proxy(Listener):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-CLOSE_WAIT = 0x08  # include/net/tcp_states.h: the other side has closed, we have not
+ESTABLISHED, CLOSE_WAIT = 0x01, 0x08  # include/net/tcp_states.h; CLOSE_WAIT: the other side has closed, we have not
 
 
 def is_alive(pid: int) -> bool:

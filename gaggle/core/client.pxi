@@ -376,9 +376,13 @@ cdef class Client:
     cdef int send_queued(self) except -1:
         """Send what has waited longest for one of the six connections to its host."""
         cdef Request request = self.newest, oldest = None
+        cdef str free = None, full = None      # origins: many that wait are for the same one
         while request is not None:
-            if request.exchange is None and not request.is_ended and self.on_wire(request.url) < REQUEST_MOST_TO_A_HOST:
-                oldest = request
+            if request.exchange is None and not request.is_ended and request.url.origin is not full:
+                if request.url.origin is free or self.on_wire(request.url) < REQUEST_MOST_TO_A_HOST:
+                    oldest, free = request, request.url.origin
+                else:
+                    full = request.url.origin
             request = request.older
         return 0 if oldest is None else oldest.send()
 

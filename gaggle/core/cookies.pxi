@@ -478,6 +478,11 @@ cdef class Cookies:
     def __setitem__(self, name, value):
         self.set(name, value)
 
+    def __delitem__(self, name):
+        if name not in self:
+            raise KeyError(name)
+        self.delete(name)
+
     def __contains__(self, name):
         return self.get(name) is not None
 

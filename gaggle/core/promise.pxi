@@ -36,6 +36,14 @@ cdef class Promise(Timer):
         self.is_done = True
         return self.wake()
 
+    cdef int settle_later(self, object value) except -1:
+        """As `settle`, for a caller that may run inside a task: who waits is woken in the loop's next turn."""
+        self.value = value
+        self.is_done = True
+        if self.callback is not None:
+            self.pump.loop.call_soon(self.wake_later)
+        return 0
+
     cdef int wake(self) except -1:
         cdef object callback = self.callback
         cdef object context = self.context
@@ -55,6 +63,11 @@ cdef class Promise(Timer):
         PyContext_Enter(context)
         try:
             callback(self)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            message = f"Exception in callback {callback!r}"
+            self.pump.loop.call_exception_handler({"message": message, "exception": error, "future": self})
         finally:
             PyContext_Exit(context)
         return 0
@@ -141,10 +154,10 @@ cdef class Promise(Timer):
         self.is_done = self.is_cancelled = True
         self.abort()
         if self.callback is not None:
-            self.pump.loop.call_soon(self.wake_cancelled)
+            self.pump.loop.call_soon(self.wake_later)
         return True
 
-    def wake_cancelled(self):
+    def wake_later(self):
         self.wake()
 
 

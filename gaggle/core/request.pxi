@@ -174,28 +174,33 @@ cdef class Request(Promise):
 
     cdef bint redirected(self, Response response) except -1:
         """Go to where the response points, if it does. Rules of the fetch standard for 301, 302, 303, 307 and 308."""
-        cdef int status = response.status
-        if status not in (301, 302, 303, 307, 308) or "location" not in response.headers:
+        cdef str failure = None
+        cdef Url target = None
+        if not request_redirects(response.status) or "location" not in response.headers:
             return False
-        if self.hops is not None and len(self.hops) >= REQUEST_MOST_HOPS:
-            self.fail(REQUEST_ERRORS[47])
-            return True
-        if self.upload is not None and status in (307, 308):
-            self.fail(REQUEST_ERRORS[65])
-            return True
-        try:
-            target = self.url.join(response.headers["location"])
-        except ValueError as error:
-            self.fail(f"bad redirect: {error}")
-            return True
-        self.hop(response, target)
+        self.hops = [response] if self.hops is None else self.hops + [response]
+        if len(self.hops) > REQUEST_MOST_HOPS:
+            failure = REQUEST_ERRORS[47]
+        elif self.upload is not None and not self.becomes_get(response.status):
+            failure = REQUEST_ERRORS[65]
+        else:
+            try:
+                target = self.url.join(response.headers["location"])
+            except ValueError as error:
+                failure = f"bad redirect: {error}"
+        if failure is None:
+            self.hop(response.status, target)
+        else:
+            self.fail(failure)
         return True
 
-    cdef int hop(self, Response response, Url target) except -1:
-        cdef int status = response.status
-        self.hops = [response] if self.hops is None else self.hops + [response]
+    cdef bint becomes_get(self, int status) except -1:
+        return status == 303 and self.verb != VERB_HEAD or status in (301, 302) and self.prepared.method == "POST"
+
+    cdef int hop(self, int status, Url target) except -1:
+        """Go on at `target`, or wait there for one of the six connections; one has become free where we were."""
         self.pump.arena.at(self.prepared.slot).counts[HOPS] += 1
-        if status == 303 and self.verb != VERB_HEAD or status in (301, 302) and self.prepared.method == "POST":
+        if self.becomes_get(status):
             if self.upload is not None:
                 self.upload.end()
             self.verb, self.custom, self.body, self.upload = VERB_GET, None, None, None
@@ -203,7 +208,11 @@ cdef class Request(Promise):
         if target.origin != self.url.origin:
             self.headers = self.headers.without(REQUEST_SECRET_FIELDS)
         self.url, self.url_text, self.response = target, target.text.encode(), None
-        return self.send()
+        if self.client.active <= REQUEST_MOST_TO_A_HOST:
+            return self.send()
+        if self.client.on_wire(target) < REQUEST_MOST_TO_A_HOST:
+            self.send()
+        return self.client.send_queued()
 
     cdef int succeed(self, Response response) except -1:
         """A complete answer has come: count it, whether it is a failure or not."""
@@ -312,7 +321,7 @@ cdef class Request(Promise):
             self.response.request = self.response = None
         if reader is not None:
             self.reader = None
-            reader.settle(None)
+            reader.settle_later(None)
         return 0
 
     # A stream: the Response is handed over with the head; pieces follow as they are asked for.
@@ -324,15 +333,18 @@ cdef class Request(Promise):
             return 0
         if self.response is None:
             return self.begin_stream()
-        if reader is not None and inbound_buffered(&self.exchange.inbound):
+        if reader is not None and (piece := self.take_piece()):
             self.reader = None
-            return reader.settle(self.take_piece())
+            return reader.settle(piece)
         return 0
 
     cdef int begin_stream(self) except -1:
         """Hand the Response over, unless it is a redirect that will be followed."""
+        cdef Inbound* inbound = &self.exchange.inbound
         cdef Response response
-        if self.prepared.follow and self.exchange.inbound.flags & INBOUND_LOCATION:
+        if self.prepared.follow and inbound.flags & INBOUND_LOCATION and request_redirects(response_status(inbound)):
+            if inbound_buffered(inbound) >= INBOUND_STREAM_ROOM:
+                self.make_room()   # nobody will read it
             return 0
         response = self.take_response()
         self.response, response.request, response.hops = response, self, self.hops
@@ -344,21 +356,35 @@ cdef class Request(Promise):
         """Deliver the next piece into `piece`, now or when it comes. Returns False when nothing more will come."""
         if self.exchange is None:
             return False
-        if inbound_buffered(&self.exchange.inbound):
-            piece.value, piece.is_done = self.take_piece(), True
+        if self.reader is not None:
+            raise RuntimeError("a stream is read by one task at a time")
+        if found := self.take_piece():
+            piece.value, piece.is_done = found, True
         else:
-            self.reader = piece
+            self.reader, piece.request = piece, self
         return True
 
     cdef bytes take_piece(self):
-        """Take what has come, and let the brake go."""
+        """Take what has come, decoded, and let the brake go. b"" when that is not a byte yet."""
         cdef Inbound* inbound = &self.exchange.inbound
-        cdef bytes piece = self.response.decode_piece(inbound.data[inbound.head_length:inbound.length])
+        cdef bytes piece = inbound.data[inbound.head_length:inbound.length]
+        if piece:
+            self.make_room()
+        return self.response.decode_piece(piece)
+
+    cdef int make_room(self) except -1:
+        """Drop what has come of the body, and let the server go on if it had to wait."""
+        cdef Inbound* inbound = &self.exchange.inbound
         inbound.length = inbound.head_length
         if inbound.flags & INBOUND_PAUSED:
             inbound.flags &= ~<unsigned int>INBOUND_PAUSED
             self.exchange.resume()
-        return piece
+        return 0
+
+
+cdef inline bint request_redirects(int status) noexcept nogil:
+    """Whether a status asks to go on at its Location (fetch standard, 2.2.3)."""
+    return 301 <= status <= 303 or status == 307 or status == 308
 
 
 cdef bytes request_head(Request request):

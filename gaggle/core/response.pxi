@@ -244,6 +244,13 @@ cdef int response_status(Inbound* inbound) noexcept nogil:
 
 cdef class Piece(Promise):
     """The next bytes of a streamed body. No bytes are its end, which the reader sees as StopAsyncIteration."""
+    cdef Request request           # while it waits for them
+
+    cdef int abort(self) except -1:
+        """The reader was cancelled: what comes is for the next one."""
+        if self.request is not None and self.request.reader is self:
+            self.request.reader = None
+        return 0
 
     def result(self):
         piece = Promise.result(self)

@@ -70,7 +70,7 @@ def _what(report: Report) -> Iterator[str]:
     name = units.printable(report.load_test)
     test = f"{name}, " if name else ""
     yield f"Load test: {test}{counted(report.users, 'user')}, seed {report.seed}"
-    yield f"Measured: {units.timespan(report.duration)}"
+    yield f"Measured: {report.duration:.3f} s"
 
 
 def _traffic(report: Report) -> Iterator[str]:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import random
-import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -15,7 +15,6 @@ import pytest
 from bare import Listener
 from echoed import Echoed
 from in_process import EngineLoop, MakeEngineLoop
-from processes import eventually
 from sites import Server
 
 from gaggle import User
@@ -242,12 +241,11 @@ def test_a_source_is_asked_only_as_fast_as_the_server_reads(engine_loop: MakeEng
             made += 50_000
             yield bytes(50_000)
 
-    def deaf(connection: socket.socket) -> None:
-        eventually(lambda: made and not connection.recv(1, socket.MSG_PEEK), timeout=10)
-
-    with Listener(deaf) as listener:
-        engine = engine_loop(listener.url)
+    over = threading.Event()
+    with Listener(lambda connection: over.wait(10)) as deaf:
+        engine = engine_loop(deaf.url)
         response = engine.run(engine.user().post("/", data=endless(), timeout=0.5))
+        over.set()
 
     assert response.error == "timeout"
     assert made < 50_000_000, "what the kernel's buffers take, and a little more"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-from bare import Listener, answering
+from bare import Scripted
 from in_process import EngineLoop, MakeEngineLoop
 from sites import Server
 
@@ -14,7 +14,7 @@ from gaggle import Headers, RequestError, Response, User
 
 def ask(engine_loop: MakeEngineLoop, answer: bytes, method: str = "get", **settings: object) -> Response:
     """Return what a user makes of the bytes `answer`."""
-    with Listener(answering(answer)) as listener:
+    with Scripted(answer) as listener:
         engine = engine_loop(listener.url, **settings)
         response: Response = engine.run(getattr(engine.user(), method)("/"))
         return response

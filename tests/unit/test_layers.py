@@ -17,7 +17,7 @@ LAYERS = (
     {"errors", "units", "_core"},
     {"options", "plan", "protocol", "channel", "metrics", "user", "limits"},
     {"sources", "usage", "loadtest", "thresholds", "report", "logs", "transport"},
-    {"life"},
+    {"rules", "life"},
     {"engine"},
     {"launcher", "crew"},
     {"supervisor"},

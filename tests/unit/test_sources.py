@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gaggle.errors import InvalidOption
-from gaggle.options import Options, Role
-from gaggle.sources import check, parse, with_defaults
+from gaggle.options import Options
+from gaggle.rules import check
+from gaggle.sources import from_call, parse, with_defaults
 
 
 @pytest.fixture(autouse=True)
@@ -271,6 +273,45 @@ def test_help_and_version_win_over_errors(argv):
     assert asked.help or asked.version
 
 
+# A call from Python.
+
+CALLS = [
+    (
+        {"users": 8, "run_time": "20s", "host": "http://local.dev"},
+        {"users": 8, "run_time": 20, "host": "http://local.dev"},
+    ),
+    ({"strict": True, "tls_resume": False}, {"strict": True, "tls_resume": False}),
+    ({"verbose": 2}, {"verbose": 2}),
+    ({"report_file": "a.txt"}, {"report_file": ("a.txt",)}),
+    ({"report_file": ["a.txt", Path("b.json")]}, {"report_file": ("a.txt", "b.json")}),
+    ({"users": None}, {}),
+]
+
+
+@pytest.mark.parametrize(("arguments", "values"), CALLS)
+def test_an_argument_of_a_call_is_taken(arguments, values):
+    parsed = from_call(Path("a.py"), arguments)
+
+    assert {name: getattr(parsed.options, name) for name in parsed.sources} == values
+
+
+NO_CALLS = [
+    ({"users": 0}, "The argument users must be set to at least 1."),
+    ({"user": 3}, "There is no such option. Did you mean users?"),
+    ({"version": True}, "version can only be set on the command line."),
+    ({"list": True}, "list can only be set on the command line."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "detail"), NO_CALLS)
+def test_an_argument_that_cannot_be_is_refused(arguments, detail):
+    with pytest.raises(InvalidOption) as caught:
+        from_call(Path("a.py"), arguments)
+
+    assert caught.value.detail == detail
+    assert caught.value.option == f"the argument {next(iter(arguments))}"
+
+
 # The load test's file.
 
 
@@ -289,69 +330,3 @@ def test_without_a_file_the_load_test_is_loadtest_py_if_it_exists(tmp_path):
     (tmp_path / "loadtest.py").touch()
 
     assert str(parse([], {}).file) == "loadtest.py"
-
-
-# Rules between options.
-
-CONFLICTS = [
-    (
-        "-v -q",
-        "--verbose",
-        "1",
-        "The --verbose flag can not be set together with the --quiet flag: "
-        "one asks for more lines, the other for fewer.",
-    ),
-    (
-        "--no-keepalive --max-connection-age 90s",
-        "--max-connection-age",
-        "1m30s",
-        "The --max-connection-age option can not be set together with the --no-keepalive flag: "
-        "connections that serve one request do not age.",
-    ),
-]
-
-
-@pytest.mark.parametrize(("argv", "option", "value", "detail"), CONFLICTS)
-def test_options_that_contradict_each_other_are_refused(argv, option, value, detail):
-    with pytest.raises(InvalidOption) as caught:
-        given_options(argv)
-
-    assert (caught.value.option, caught.value.value, caught.value.detail) == (option, value, detail)
-
-
-def test_the_stronger_source_decides_between_options_that_contradict_each_other():
-    assert given_options("-q", {"GAGGLE_VERBOSE": "2"}) == {"quiet": 1}
-    assert given_options("", {"GAGGLE_NO_KEEPALIVE": "yes"}, {"max_connection_age": 5}) == {"no_keepalive": True}
-
-
-ROLES = [
-    (["-u3"], Role.WORKER, "The --users option can not be set together with the --worker flag."),
-    (["--strict"], Role.WORKER, "The --strict flag can not be set together with the --worker flag."),
-]
-
-
-@pytest.mark.parametrize(("argv", "role", "detail"), ROLES)
-def test_an_option_of_another_role_is_refused(argv, role, detail):
-    parsed = parse(argv, {})
-
-    with pytest.raises(InvalidOption) as caught:
-        check(parsed.options, parsed.sources, 2, role)
-
-    assert caught.value.detail == detail
-
-
-def test_a_worker_may_have_a_load_test_with_defaults_and_options_of_its_own():
-    parsed = with_defaults(parse(["-v", "--engines", "2"], {}), {"users": 8})
-
-    assert check(parsed.options, parsed.sources, 2, Role.WORKER) == []
-
-
-def test_more_engines_than_cores_are_warned_about():
-    assert check(Options(engines=3), {}, cores=2) == [
-        "3 engines on 2 usable cores take turns, and times will seem longer"
-    ]
-    assert check(Options(engines=2), {}, cores=2) == []
-
-
-def test_invalid_certificates_are_warned_about():
-    assert "not verified" in check(Options(accept_invalid_certs=True), {}, cores=2)[0]

@@ -1,0 +1,51 @@
+"""Servers that people run: each has logged what the report says, at any keep-alive limit and while it is reloaded."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+import pytest
+from real_servers import RELOADED, SERVERS, RealServer, running
+from runs import Gaggle, Result
+from visits import ALL, LANES, assert_agrees, assert_limits_held, visiting
+
+RunGaggle = Callable[..., Result]
+StartGaggle = Callable[..., Gaggle]
+
+USERS = 12  # two a door
+REQUESTS = 2_000
+RELOADS = 3
+BETWEEN_RELOADS = 200  # requests
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("kind", SERVERS, ids=lambda kind: kind.__name__)
+def test_a_server_has_logged_what_the_report_says(kind: type[RealServer], lane: str, run_gaggle: RunGaggle) -> None:
+    with running(kind) as server:
+        load_test = visiting(server, server.doors, quota=REQUESTS // USERS + 1)
+        result = run_gaggle(load_test, "-u", USERS, "--lane", lane, "--cacert", server.ca_file, *ALL, host="")
+        server.stop()
+        hits = server.hits()
+
+    assert_agrees(result, hits)
+    assert result.total("started") >= REQUESTS
+    assert_limits_held(hits, server.doors)
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("kind", RELOADED, ids=lambda kind: kind.__name__)
+def test_no_request_is_lost_while_a_server_reloads(kind: type[RealServer], lane: str, start_gaggle: StartGaggle) -> None:
+    with running(kind) as server:
+        load_test = visiting(server, server.doors)
+        gaggle = start_gaggle(load_test, "-u", USERS, "--lane", lane, "--cacert", server.ca_file, *ALL, host="")
+        for _ in range(RELOADS):
+            server.wait_for(BETWEEN_RELOADS)
+            server.reload()
+        server.wait_for(BETWEEN_RELOADS)
+        gaggle.signal(signal.SIGINT)
+        result = gaggle.finish()
+        server.stop()
+        hits = server.hits()
+
+    assert_agrees(result, hits)
