@@ -1,4 +1,4 @@
-"""The load testers that are compared: how each is started on a workload, and what it says of its latencies at the end."""
+"""The load testers that are compared: how each is started on a workload, and what it says of its latencies."""
 
 from __future__ import annotations
 
@@ -69,15 +69,15 @@ class Client:
 WORKLOADS = (
     Workload("status", "return 200: the task reads the status and one header", "status.py", "/", "Status"),
     Workload("text", "10 KB body, read as text", "text.py", "/text", "Text"),
-    Workload("post", "POST of JSON, the JSON answer parsed (by wrk: not parsed)", "post.py", "/json", "Post", "post.lua"),
+    Workload("post", "POST of JSON, the JSON answer parsed (not by wrk)", "post.py", "/json", "Post", "post.lua"),
     Workload("https", "return 200 over HTTPS, kept alive", "status.py", "/", "Status", secure=True),
 )
 
 
 def gaggle_command(lane: str, engines: int, job: Job) -> list[str]:
     command = [sys.executable, "-m", "gaggle", str(LOADTESTS / job.workload.load_test), "--host", job.url]
-    command += ["--users", str(job.users), "--hatch-rate", str(job.users), "--run-time", f"{LONGEST_SECONDS}s"]
-    command += ["--engines", str(engines), "--lane", lane, "--report-file", str(job.folder / "report.json")]
+    command += f"--users {job.users} --hatch-rate {job.users} --run-time {LONGEST_SECONDS}s".split()
+    command += f"--engines {engines} --lane {lane} --report-file {job.folder / 'report.json'}".split()
     return command + (["--cacert", str(job.ca_file)] if job.workload.secure else [])
 
 
@@ -95,8 +95,9 @@ def gaggle(name: str, lane: str, engines: int = 1) -> Client:
 
 
 def wrk_command(job: Job) -> list[str]:
-    command = ["wrk", "--threads", "1", "--connections", str(job.users), "--duration", f"{LONGEST_SECONDS}s", "--latency"]
-    command += ["--timeout", "60s", *(["--script", str(LOADTESTS / job.workload.script)] if job.workload.script else [])]
+    command = f"wrk --threads 1 --connections {job.users} --duration {LONGEST_SECONDS}s --timeout 60s --latency".split()
+    if job.workload.script:
+        command += ["--script", str(LOADTESTS / job.workload.script)]
     return [*command, job.url + job.workload.path]
 
 
@@ -124,9 +125,8 @@ def wrk() -> Client | None:
 
 def locust_command(job: Job) -> list[str]:
     command = [str(LOCUST_VENV / "bin" / "locust"), "--locustfile", str(LOADTESTS / "locustfile.py"), "--headless"]
-    command += ["--host", job.url, "--users", str(job.users), "--spawn-rate", str(job.users)]
-    command += ["--run-time", f"{LONGEST_SECONDS}s", "--csv", str(job.folder / "locust"), "--only-summary"]
-    return [*command, job.workload.locust_class]
+    command += f"--host {job.url} --users {job.users} --spawn-rate {job.users} --run-time {LONGEST_SECONDS}s".split()
+    return [*command, "--only-summary", "--csv", str(job.folder / "locust"), job.workload.locust_class]
 
 
 def locust_said(job: Job, output: str) -> Said:
@@ -142,8 +142,10 @@ def locust() -> Client | None:
         if not program.exists():
             print("installing Locust into build/locust", file=sys.stderr, flush=True)
             venv.create(LOCUST_VENV, clear=True, with_pip=True)
-            pip = [LOCUST_VENV / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            subprocess.run([*pip, "locust"], check=True)
+            python = str(LOCUST_VENV / "bin" / "python")
+            subprocess.run(
+                [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "locust"], check=True
+            )
         version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.SubprocessError) as error:
         print(f"no Locust: {error}", file=sys.stderr)

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-# Of the line "cpu" in /proc/stat: all but idle and iowait. softirq is left out: it is the network's, and belongs to us.
-BUSY_FIELDS = (0, 1, 2, 7)  # user, nice, system, steal
+BUSY_FIELDS = (0, 1, 2, 5, 6, 7)  # of the line "cpu" in /proc/stat: all but idle and iowait
 
 
 class Cpu(NamedTuple):
@@ -77,5 +76,7 @@ def memory_kb(pid: int, field: str = "VmRSS") -> int:
 def machine() -> str:
     """Return "AMD EPYC, 2 cores, Linux 6.18.44"."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-    return f"{model}, {os.cpu_count()} cores, Linux {platform.release().partition('-')[0]}"
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return (
+        f"{(models or [platform.machine()])[0]}, {os.cpu_count()} cores, Linux {platform.release().partition('-')[0]}"
+    )

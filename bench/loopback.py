@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`make bench`: nginx on one core, a load tester on the other. gaggle's two lanes, wrk and Locust, in interleaved rounds.
+"""`make bench`: nginx on one core, a load tester on the other: gaggle's lanes, wrk, Locust, in interleaved rounds.
 
 What is counted is what nginx counted, and what the kernel says of CPU time; the clients say only their latencies.
 """
@@ -41,8 +41,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clients", type=words, metavar="NAME,NAME", help="of fast, libcurl, wrk, locust, two")
     parser.add_argument("--window", type=float, default=1.5, metavar="S", help="seconds that are measured (1.5)")
     parser.add_argument("--settle", type=float, default=0.4, metavar="S", help="seconds before them (0.4)")
-    parser.add_argument("--patience", type=float, default=0.0, metavar="S",
-                        help="before each measurement wait so long for others to leave the machine alone (0)")  # fmt: skip
+    patience = "longest wait before each measurement for others to leave the machine alone (0)"
+    parser.add_argument("--patience", type=float, default=0.0, metavar="S", help=patience)
     parser.add_argument("--no-file", action="store_true", help="write nothing into bench/results")
     return parser.parse_args()
 
@@ -127,8 +127,8 @@ def headline(options: argparse.Namespace, found: list[Client]) -> str:
         f"with     {'; '.join([nginx.version(), *versions])}; Python {platform.python_version()}\n"
         f"command  {' '.join(['bench/loopback.py', *words])}\n"
         f"rounds   {options.rounds}, interleaved; {options.window:g} s each are measured\n\n"
-        "Medians. req/s as nginx counted them. us/req is CPU time of all processes of a client, user and system. busy, nginx\n"
-        "and others are shares of a core: of the client, the server, and processes that have nothing to do with this.\n"
+        "Medians. req/s as nginx counted them. us/req is CPU time of all processes of a client, user and system.\n"
+        "busy, nginx and others are shares of a core: of the client, the server, and of what is not part of this.\n"
         "/wrk, /locust, /libcurl: ratios of req/s.\n"
     )
 

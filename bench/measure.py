@@ -19,6 +19,7 @@ CONNECTING_SECONDS = 30.0
 ENDING_SECONDS = 20.0
 QUIET = 0.08  # of a core: what others may use while we call the machine quiet
 QUIET_SECONDS = 0.25
+NOTHING = Said()
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Sample:
     engines: cpu.Cpu
     server: float
     others: float  # CPU seconds of processes that have nothing to do with this
-    said: Said = Said()
+    said: Said = NOTHING
 
     @property
     def rate(self) -> float:
@@ -73,7 +74,7 @@ def measure(server: Nginx, client: Client, job: Job, cores: str, settle: float, 
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as output:
         job = replace(job, folder=Path(folder))
         command = ["taskset", "-c", cores, *client.command(job)]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder)
         try:
             wait_for_users(server, process, job.users)
             time.sleep(settle)

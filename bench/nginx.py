@@ -72,10 +72,9 @@ class Nginx:
         (folder / "files" / "text").write_text(PAGE)
         port, tls_port = free_ports(2)
         self.port, self.url, self.https_url = port, f"http://127.0.0.1:{port}", f"https://127.0.0.1:{tls_port}"
-        (folder / "nginx.conf").write_text(
-            CONFIG.format(folder=folder, descriptors=descriptors, port=port, tls_port=tls_port, answer=ANSWER, more=more)
-        )
-        command = ["taskset", "-c", str(core), "nginx", "-p", folder, "-e", folder / "error.log", "-c", "nginx.conf"]
+        filled = {"folder": folder, "port": port, "tls_port": tls_port, "answer": ANSWER, "more": more}
+        (folder / "nginx.conf").write_text(CONFIG.format(descriptors=descriptors, **filled))
+        command = f"taskset -c {core} nginx -p {folder} -e {folder / 'error.log'} -c nginx.conf".split()
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         self.wait_for_start()
         self.asking = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -131,4 +130,5 @@ def version() -> str:
     """Return "nginx 1.22.1"; raises FileNotFoundError where there is none."""
     if not shutil.which("nginx"):
         raise FileNotFoundError("nginx is not installed: apt install nginx-light")
-    return subprocess.run(["nginx", "-v"], capture_output=True, text=True).stderr.rpartition(" ")[2].strip().replace("/", " ")
+    said = subprocess.run(["nginx", "-v"], capture_output=True, text=True).stderr
+    return said.rpartition(" ")[2].strip().replace("/", " ")

@@ -121,7 +121,8 @@ class Target(NamedTuple):
         beside = ""
         if self.measure is rate:
             beside = f"; by CPU time {median(results.ratios(self.key, self.base, per_cost)):.2f}"
-        return f"{'met' if is_met else 'MISSED':7}  {self.text}: {middle:.2f} ({found[0]:.2f} - {found[-1]:.2f}{beside})"
+        found_text = f"{middle:.2f} ({found[0]:.2f} - {found[-1]:.2f}{beside})"
+        return f"{'met' if is_met else 'MISSED':7}  {self.text}: {found_text}"
 
 
 def targets() -> list[Target]:

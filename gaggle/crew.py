@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from gaggle._core import Arena
@@ -21,7 +21,18 @@ from gaggle.engine import BLOCKED_NS, BLOCKED_SIGNAL, Order
 from gaggle.errors import InternalError, LoadTestError
 
 DYING_SECONDS = 1.0  # a killed process may have memory to give back
+LEFT_TO_US = (signal.SIGINT, signal.SIGTERM)  # signals whose meaning the supervisor decides
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn of an engine's loop, from a look at its events to the next one, as it is seen from outside."""
+
+    began_ns: int = 0  # 0: it waits for events
+    looks: int = 0  # that have found it as it was before
+    cpu_before: float = 0.0  # seconds that the engine had used at the first of them
+    is_asked: bool = False
 
 
 class Hand:
@@ -30,7 +41,7 @@ class Hand:
     def __init__(self, order: Order, pid: int, channel: Channel, arena: Arena) -> None:
         self.order, self.pid, self.channel, self.arena = order, pid, channel, arena
         self.is_done = False
-        self.asked_ns = 0  # the turn that the engine was last asked about
+        self.turn = Turn()
 
     @property
     def index(self) -> int:
@@ -38,24 +49,34 @@ class Hand:
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that it has used; 0.0 when it has gone."""
+        return self.state()[1]
+
+    def state(self) -> tuple[str, float]:
+        """Return its state, as the letter of proc(5), and the CPU time (s) that it has used; ("", 0.0) when it has gone."""
         try:
             with open(f"/proc/{self.pid}/stat") as file:
-                numbers = file.read().rpartition(")")[2].split()
+                fields = file.read().rpartition(")")[2].split()
         except OSError:
-            return 0.0
-        return (int(numbers[11]) + int(numbers[12])) / TICKS_PER_SECOND
+            return "", 0.0
+        return fields[0], (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
-    def turn_ns(self) -> int:
-        """Return how long the engine's loop has been in Python without a look at its events; 0 when it waits."""
+    def look(self) -> None:
+        """See, once a tick, whether the engine is still in the same turn; let it say, once, which task holds it."""
         began = self.arena.turn_started_ns
-        return time.monotonic_ns() - began if began else 0
-
-    def ask_if_blocked(self) -> None:
-        """Let an engine whose turn is long say which task holds it. Once a turn."""
-        began = self.arena.turn_started_ns
-        if began and began != self.asked_ns and time.monotonic_ns() - began > BLOCKED_NS:
-            self.asked_ns = began
+        if began == 0 or began != self.turn.began_ns:
+            self.turn = Turn(began)
+            return
+        self.turn.looks += 1
+        if self.turn.looks == 1:
+            self.turn.cpu_before = self.cpu_seconds()
+        elif not self.turn.is_asked and time.monotonic_ns() - began > BLOCKED_NS and self.is_blocked():
+            self.turn.is_asked = True
             self.kill(BLOCKED_SIGNAL)
+
+    def is_blocked(self) -> bool:
+        """Whether the load test makes the turn long, asleep or at work, and not a machine that has no core to spare."""
+        state, cpu = self.state()
+        return state in ("S", "D") or cpu - self.turn.cpu_before >= BLOCKED_NS / 2e9
 
     def wait(self) -> None:
         """Wait until the process has ended, also when it is not our child; at most DYING_SECONDS."""
@@ -214,9 +235,13 @@ def start_launcher() -> tuple[Channel, subprocess.Popen[bytes]]:
     """Start the launcher by exec: this process has threads, and nothing that has threads may fork engines."""
     ours, theirs = Channel.pair()
     command = [sys.executable, "-P", "-m", "gaggle.launcher", str(theirs.fileno()), str(os.getpid())]
+    # Ctrl-C reaches the whole process group, and would end the launcher with a traceback before it has handlers.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_US)
     try:
         process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
     except OSError as error:
         raise InternalError(f"cannot start {sys.executable}: {error}") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
     return ours, process

@@ -141,6 +141,7 @@ def main() -> None:
     # Ctrl-C reaches the whole process group: what it means is for the supervisor to say.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ignored)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))  # the supervisor held them back
     sys.argv = sys.argv[:1]
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # what a load test prints comes at once, and is not lost at the end

@@ -52,6 +52,50 @@ class Plan:
         ]
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Users that one process runs: numbers `first`, `first + step`, …; their classes stand in the layout at `place`, ….
+
+    `count` is how many they are. Blocks are split where their users are divided among processes, and sent as they are.
+    """
+
+    first: int
+    step: int
+    count: int
+    place: int  # an index into the layout, from 0
+    place_step: int = 1
+
+    def numbers(self) -> range:
+        """Return the numbers of the users, over the whole test."""
+        return range(self.first, self.first + self.step * self.count, self.step)
+
+    def places(self) -> range:
+        """Return where their classes stand in the layout."""
+        return range(self.place, self.place + self.place_step * self.count, self.place_step)
+
+    def split(self, parts: int) -> list[Block]:
+        """Return the block divided among `parts`, which take turns; some may be empty."""
+        return [
+            Block(
+                self.first + self.step * part,
+                self.step * parts,
+                count,
+                self.place + self.place_step * part,
+                self.place_step * parts,
+            )
+            for part, count in enumerate(share(self.count, parts))
+        ]
+
+
+def blocks(users: int, workers: int) -> list[Block]:
+    """Return each worker's users. Workers take turns: user j of worker k (both from 0) is number j * workers + k + 1.
+
+    Their classes are contiguous in the layout, as in Goose: with 8 users of 4:1 worker 1 has the one of the second class.
+    """
+    shares = share(users, workers)
+    return [Block(k + 1, workers, count, sum(shares[:k])) for k, count in enumerate(shares)]
+
+
 def due(number: int, hatch_rate: float) -> float:
     """Return when user `number` is due: (number - 1) / hatch_rate, at most units.LONGEST."""
     return min((number - 1) / hatch_rate, units.LONGEST)

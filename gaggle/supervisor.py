@@ -31,7 +31,7 @@ from gaggle.sources import LOAD_TEST, Parsed, with_defaults
 VERSION = version("gaggle-loadtest")
 TICK_SECONDS = 0.025  # short enough to catch a task that holds its engine for a tenth of a second
 START_DELAY_NS = 20_000_000  # between the go and the first user: every engine has heard of it by then
-STUCK_NS = 1_000_000_000  # an engine whose loop stands still so long after the stop will not end by itself
+STUCK_TICKS = 40  # an engine whose loop stands still so long after the stop will not end by itself
 LAST_SECONDS = 5.0  # beyond twice the stop timeout
 MOST_DEATHS = 5  # of one engine in DEATHS_SECONDS: what kills it would kill the next one too
 DEATHS_SECONDS = 60.0
@@ -77,6 +77,7 @@ class Supervisor:
         self.phases: list[Phase] = []
         self.books = Books()
         self.deaths: dict[int, list[float]] = {}
+        self.ended: list[Hand] = []  # engines that would not stop
         self.said: set[str] = set()
         self.stop_reason: str | None = None
         self.stopped_at = 0.0
@@ -203,7 +204,7 @@ class Supervisor:
         """Look at the engines until none is left, or those that are will not end."""
         while self.crew.hands or self.replacing:
             for hand in list(self.crew.hands.values()):
-                hand.ask_if_blocked()
+                hand.look()
             if not (self.all_started or self.stop_reason or self.replacing):
                 self.see_whether_all_started()
             if not self.stop_reason and self.is_over():
@@ -275,12 +276,13 @@ class Supervisor:
         """Kill engines that cannot stop: their loop stands still, or their time is up twice over."""
         since = time.monotonic() - self.stopped_at
         for hand in list(self.crew.hands.values()):
-            is_stuck = since > self.options.stop_timeout and hand.turn_ns() > STUCK_NS
+            is_stuck = since > self.options.stop_timeout and hand.turn.looks > STUCK_TICKS
             if is_stuck or since > 2 * self.options.stop_timeout + LAST_SECONDS:
-                why = "a task of it never awaits" if is_stuck else "a task of it does not end when it is cancelled"
-                self.incident("stuck", f"engine {hand.index} did not stop and was killed: {why}")
-                hand.is_done = True
                 hand.kill()
+                if hand not in self.ended:
+                    self.ended.append(hand)
+                    why = "a task of it never awaits" if is_stuck else "a task of it does not end when it is cancelled"
+                    self.incident("stuck", f"engine {hand.index} did not stop and was killed: {why}")
 
     def signalled(self, number: int) -> None:
         """The first Ctrl-C or SIGTERM asks users to leave; the second does not ask."""
@@ -345,7 +347,7 @@ class Supervisor:
 
     def died(self, hand: Hand, status: int) -> None:
         """An engine has ended: as it should, or with its users, who then start again in a new one."""
-        was_done = hand.is_done
+        was_done = hand.is_done or hand in self.ended
         self.books.close(hand)
         if was_done or (not self.is_running and self.stop_reason):
             return

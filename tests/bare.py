@@ -112,9 +112,15 @@ class Proxy(Listener):
     def forward(self, client: socket.socket, head: bytes, target: bytes) -> None:
         origin, _, path = target.removeprefix(b"http://").partition(b"/")
         with connected(origin) as server:
-            server.sendall(head.replace(target, b"/" + path, 1).replace(b"\r\n", b"\r\nConnection: close\r\n", 1))
-            pour(server, client)
+            server.sendall(closing(head.replace(target, b"/" + path, 1)))
+            answer = b"".join(iter(lambda: server.recv(65_536), b""))
+        client.sendall(closing(answer))
         client.shutdown(socket.SHUT_WR)
+
+
+def closing(message: bytes) -> bytes:
+    """Return a request or an answer that says that it is the last one."""
+    return message.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
 
 
 def connected(address: bytes) -> socket.socket:

@@ -44,10 +44,10 @@ cdef int inbound_reserve(Inbound* inbound, size_t size) noexcept nogil:
 
 
 cdef int inbound_append(Inbound* inbound, const char* data, size_t size) noexcept nogil:
-    """Add bytes, which may lie in the buffer itself; returns 0 when there is no memory."""
+    """Add bytes, which must lie elsewhere; returns 0 when there is no memory."""
     if not inbound_reserve(inbound, size):
         return 0
-    memmove(inbound.data + inbound.length, data, size)
+    memcpy(inbound.data + inbound.length, data, size)
     inbound.length += size
     return 1
 

@@ -37,6 +37,7 @@ cdef class Dialer:
             raise MemoryError
         transfer_set_policy(self.easy, settings)
         curl_easy_setopt(self.easy, CURLOPT_CONNECT_ONLY, <long>1)
+        curl_easy_setopt(self.easy, CURLOPT_FORBID_REUSE, <long>0)      # it would close what it has just opened
         curl_easy_setopt(self.easy, CURLOPT_HTTP_VERSION, <long>CURL_HTTP_VERSION_1_1)     # or ALPN picks h2
         curl_easy_setopt(self.easy, CURLOPT_ERRORBUFFER, <void*>self.error)
         return self
@@ -272,7 +273,7 @@ cdef class Link(Exchange):
             request.fail(REQUEST_ERRORS.get(-code) or curl_easy_strerror(-code).decode().lower())
         elif code == HTTP1_COMPLETE:
             if used < count:
-                self.parser.says_close = True          # bytes that nobody asked for: do not trust what comes next
+                self.parser.closes = True              # bytes that nobody asked for: do not trust what comes next
             request.arrived()
         elif self.inbound.flags & INBOUND_STREAM and self.parser.state != HTTP1_HEAD:
             self.take_stream()
@@ -365,7 +366,7 @@ cdef class Link(Exchange):
             self.client.drop_link(self)
 
     cdef uint64_t bytes_in(self) except? 0:
-        return self.parser.taken + self.parser.body_bytes
+        return http1_bytes(&self.parser, &self.inbound)
 
     cdef uint64_t bytes_out(self) except? 0:
         return self.sent

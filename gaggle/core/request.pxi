@@ -139,13 +139,9 @@ cdef class Request(Promise):
 
     cdef int arrived(self) except -1:
         """The answer of this hop is complete. Runs outside of libcurl's callbacks."""
-        cdef Inbound* inbound = &self.exchange.inbound
-        cdef Response response = self.response
+        cdef Response response
         self.count_hop()
-        if response is None:
-            response = self.take_response()
-        if self.prepared.stream:
-            response.content_bytes = response.decode_piece(inbound.data[inbound.head_length:inbound.length])
+        response = self.take_rest() if self.prepared.stream else self.take_response()
         self.leave()
         self.client.refusals = 0
         if self.prepared.follow and not self.is_done and self.redirected(response):
@@ -244,6 +240,8 @@ cdef class Request(Promise):
         cdef int64_t pause_ns = 0
         if self.exchange is not None:
             self.count_hop()
+            if self.prepared.stream and self.exchange.inbound.flags & INBOUND_BODY and not self.is_at_redirect():
+                response = self.take_rest()
         self.leave()
         if response is None:
             response = Response.of(self, NULL)
@@ -340,10 +338,9 @@ cdef class Request(Promise):
 
     cdef int begin_stream(self) except -1:
         """Hand the Response over, unless it is a redirect that will be followed."""
-        cdef Inbound* inbound = &self.exchange.inbound
         cdef Response response
-        if self.prepared.follow and inbound.flags & INBOUND_LOCATION and request_redirects(response_status(inbound)):
-            if inbound_buffered(inbound) >= INBOUND_STREAM_ROOM:
+        if self.is_at_redirect():
+            if inbound_buffered(&self.exchange.inbound) >= INBOUND_STREAM_ROOM:
                 self.make_room()   # nobody will read it
             return 0
         response = self.take_response()
@@ -351,6 +348,19 @@ cdef class Request(Promise):
         response.first_byte_ns = self.first_byte_ns - self.started_ns
         self.judge(response)
         return self.settle(response)
+
+    cdef bint is_at_redirect(self) noexcept:
+        """Whether what comes is a redirect that will be followed."""
+        cdef Inbound* inbound = &self.exchange.inbound
+        return self.prepared.follow and inbound.flags & INBOUND_LOCATION and request_redirects(response_status(inbound))
+
+    cdef Response take_rest(self):
+        """Return the stream's Response with what its reader has not had yet. At the end, good or bad."""
+        cdef Inbound* inbound = &self.exchange.inbound
+        cdef bytes rest = inbound.data[inbound.head_length:inbound.length]
+        cdef Response response = self.response if self.response is not None else self.take_response()
+        response.content_bytes = response.decode_piece(rest)
+        return response
 
     cdef bint give(self, Piece piece) except -1:
         """Deliver the next piece into `piece`, now or when it comes. Returns False when nothing more will come."""

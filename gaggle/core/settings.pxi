@@ -51,7 +51,7 @@ cdef class Settings:
             (CURLOPT_DNS_SHUFFLE_ADDRESSES, 1),
             (CURLOPT_CONNECTTIMEOUT_MS, max(1, int(self.connect_timeout * 1000))),
             (CURLOPT_FORBID_REUSE, not self.keepalive),
-            (CURLOPT_MAXLIFETIME_CONN, int(self.max_connection_age)),
+            (CURLOPT_MAXLIFETIME_CONN, -int(-self.max_connection_age // 1)),       # whole seconds, and 0 is for ever
             (CURLOPT_SSL_SESSIONID_CACHE, self.tls_resume),
             (CURLOPT_SSL_VERIFYPEER, self.verify),
             (CURLOPT_SSL_VERIFYHOST, 2 if self.verify else 0),

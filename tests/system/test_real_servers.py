@@ -24,7 +24,7 @@ BETWEEN_RELOADS = 200  # requests
 def test_a_server_has_logged_what_the_report_says(kind: type[RealServer], lane: str, run_gaggle: RunGaggle) -> None:
     with running(kind) as server:
         load_test = visiting(server, server.doors, quota=REQUESTS // USERS + 1)
-        result = run_gaggle(load_test, "-u", USERS, "--lane", lane, "--cacert", server.ca_file, *ALL, host="")
+        result = run_gaggle(load_test, "-u", USERS, "--lane", lane, "--cacert", server.ca_file, *ALL, host=server.doors[0].url)
         server.stop()
         hits = server.hits()
 
@@ -38,7 +38,7 @@ def test_a_server_has_logged_what_the_report_says(kind: type[RealServer], lane: 
 def test_no_request_is_lost_while_a_server_reloads(kind: type[RealServer], lane: str, start_gaggle: StartGaggle) -> None:
     with running(kind) as server:
         load_test = visiting(server, server.doors)
-        gaggle = start_gaggle(load_test, "-u", USERS, "--lane", lane, "--cacert", server.ca_file, *ALL, host="")
+        gaggle = start_gaggle(load_test, "-u", USERS, "--lane", lane, "--cacert", server.ca_file, *ALL, host=server.doors[0].url)
         for _ in range(RELOADS):
             server.wait_for(BETWEEN_RELOADS)
             server.reload()

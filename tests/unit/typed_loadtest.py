@@ -52,7 +52,7 @@ class Visitor(User):
     fixed_count = 2
     session = "pass"
     host = "http://127.0.0.1:8080/"
-    headers = {"Accept": "text/html"}  # noqa: RUF012
+    headers = {"Accept": "text/html"}
     wait_time = between(1, 3)
 
     @on_start(name="login")
@@ -72,8 +72,12 @@ class Visitor(User):
         assert_type(await self.client.head("/"), Response)
         assert_type(await self.options("/", timeout=0.5), Response)
         assert_type(await self.get("/node/{id}", id=self.random.randint(1, 9)), Response)
-        assert_type(await self.get("/", name="front", params={"page": 1, "tag": ["a", "b"]}, expect=(200, 404)), Response)
-        assert_type(await self.get("/", headers={"X-Goose": "honk", "User-Agent": None}, allow_redirects=False), Response)
+        assert_type(
+            await self.get("/", name="front", params={"page": 1, "tag": ["a", "b"]}, expect=(200, 404)), Response
+        )
+        assert_type(
+            await self.get("/", headers={"X-Goose": "honk", "User-Agent": None}, allow_redirects=False), Response
+        )
         assert_type(await self.post("/form", {"name": "goose", "age": 3}), Response)
         assert_type(await self.post("/form", data=[("tag", "a"), ("tag", "b")], auth=("user", "password")), Response)
         assert_type(await self.put("/raw", data=b"bytes", expect=201), Response)

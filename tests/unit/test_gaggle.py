@@ -1,0 +1,397 @@
+"""The state machines of a gaggle in a made-up world: links that are cut, workers that freeze, die, leave and come back."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gaggle.manager import Counted, Ended, Happened, Manager, Node, Started, Terms
+from gaggle.plan import Block, Plan, blocks
+from gaggle.protocol import Hello, Message, Refused
+from gaggle.worker import Add, Allow, End, Halt, Kill, Numbers, Prepare, Start, Worker
+
+STEP_NS = 100_000_000
+SECOND = 10  # steps
+USERS = 12
+
+
+@dataclass
+class Machine:
+    """A worker's machine: engines that count one for each of their users and step, while their lease lasts."""
+
+    name: str
+    hash: str = "same"
+    worker: Worker = field(init=False)
+    running: list[Block] = field(default_factory=list)
+    starts_ns: int = 0
+    until_ns: int = 0
+    counted: int = 0  # by the engines, and not frozen yet
+    made: int = 0  # in all, by this process and those before it
+    boots: int = 0
+    frozen_until: int = 0
+    is_dead: bool = False
+    is_ended: bool = False
+    blocks: tuple[Block, ...] = ()
+    stops_in: int | None = None
+
+    def __post_init__(self) -> None:
+        self.boot()
+
+    def boot(self) -> None:
+        self.boots += 1
+        hello = Hello(
+            node=f"{self.name}-{self.boots}", host=self.name, pid=1, hash=self.hash, engines=1, boot=self.name, cores=()
+        )
+        self.worker = Worker(hello)
+        self.worker.state = "waiting"
+        self.running, self.counted, self.is_ended, self.until_ns, self.stops_in = [], 0, False, 0, None
+
+    def may_run(self, now_ns: int) -> bool:
+        return bool(self.running) and self.starts_ns <= now_ns < self.until_ns
+
+    def step(self, now_ns: int) -> None:
+        """What the engines do in a tenth of a second; then the supervisor's turn."""
+        if self.may_run(now_ns):
+            users = sum(block.count for block in self.running)
+            self.counted += users
+            self.made += users
+        self.worker.tick(now_ns, Numbers(users=1, has_pending=bool(self.counted)))
+        if now_ns // STEP_NS % SECOND == 0:
+            self.freeze()
+        self.do(now_ns)
+        if self.stops_in is not None:
+            self.stops_in -= 1
+            if self.stops_in <= 0:
+                self.stops_in, self.running = None, []
+                self.freeze(is_last=True)
+                self.worker.stopped()
+
+    def freeze(self, is_last: bool = False) -> None:
+        if self.counted and (is_last or self.worker.may_freeze()):
+            self.worker.freeze(self.worker.epoch, 0.0, 1.0, [str(self.counted).encode()])
+            self.counted = 0
+
+    def do(self, now_ns: int) -> None:
+        while self.worker.todo:
+            deed = self.worker.todo.pop(0)
+            if isinstance(deed, Prepare):
+                self.blocks = deed.assign.blocks
+                self.worker.prepared()
+            elif isinstance(deed, Allow):
+                self.until_ns = deed.until_ns
+            elif isinstance(deed, Start):
+                self.running, self.starts_ns = list(self.blocks), max(deed.t0_ns, now_ns)
+            elif isinstance(deed, Add):
+                self.running += deed.blocks
+            elif isinstance(deed, Halt):
+                self.stops_in = 3
+            elif isinstance(deed, Kill):
+                self.running, self.until_ns, self.stops_in = [], 0, None
+            elif isinstance(deed, End):
+                self.is_ended = True
+
+
+class World:
+    """A manager, workers, and the links between them. Time goes in steps of a tenth of a second."""
+
+    def __init__(self, machines: list[Machine], **terms: object) -> None:
+        plan = Plan(USERS, 1_000.0, 20.0)
+        self.manager = Manager(Terms(plan, expect=2, hash="same", options={}, **terms))  # type: ignore[arg-type]
+        self.machines = machines
+        self.now_ns = STEP_NS
+        self.sessions: dict[str, bytes] = {}
+        self.is_cut: dict[str, int] = {}
+        self.to_manager: deque[tuple[int, str, bytes, Message]] = deque()
+        self.to_worker: deque[tuple[int, str, bytes, Message]] = deque()
+        self.counts: Counter[str] = Counter()
+        self.incidents: list[Happened] = []
+        self.has_ended = False
+        self.started_ns = 0
+        self.session = 0
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            self.step()
+            if self.has_ended:
+                return
+
+    def step(self) -> None:
+        self.now_ns += STEP_NS
+        for machine in self.machines:
+            self.connect(machine)
+            if not self.is_frozen(machine):
+                machine.step(self.now_ns)
+                self.send(machine)
+        self.deliver()
+        self.manager.tick(self.now_ns)
+        self.read_news()
+        self.answer()
+        self.check_owners()
+
+    def is_frozen(self, machine: Machine) -> bool:
+        return machine.is_dead or machine.is_ended or self.now_ns < machine.frozen_until
+
+    def connect(self, machine: Machine) -> None:
+        is_up = self.now_ns >= self.is_cut.get(machine.name, 0) and not machine.is_dead
+        if machine.is_ended and machine.name not in self.sessions:
+            return
+        if machine.is_ended and not any(item[1] == machine.name for item in self.to_manager):
+            is_up = False  # its last word is out
+        if is_up and machine.name not in self.sessions and not self.is_frozen(machine):
+            self.session += 1
+            self.sessions[machine.name] = b"%d" % self.session
+            machine.worker.connected()
+            self.send(machine)
+        elif not is_up and machine.name in self.sessions:
+            self.lose_session(machine)
+
+    def lose_session(self, machine: Machine) -> None:
+        """What was on its way is lost, in both directions."""
+        peer = self.sessions.pop(machine.name)
+        self.to_manager = deque(item for item in self.to_manager if item[2] != peer)
+        self.to_worker = deque(item for item in self.to_worker if item[2] != peer)
+        self.manager.disconnected(peer)
+        machine.worker.disconnected()
+        machine.worker.outbox.clear()
+
+    def send(self, machine: Machine) -> None:
+        peer = self.sessions.get(machine.name)
+        for message in machine.worker.outbox:
+            if peer is not None:
+                self.to_manager.append((self.now_ns + STEP_NS, machine.name, peer, message))
+        machine.worker.outbox.clear()
+
+    def answer(self) -> None:
+        names = {peer: name for name, peer in self.sessions.items()}
+        for peer, message in self.manager.outbox:
+            if peer in names:
+                self.to_worker.append((self.now_ns + STEP_NS, names[peer], peer, message))
+        self.manager.outbox.clear()
+
+    def deliver(self) -> None:
+        while self.to_manager and self.to_manager[0][0] <= self.now_ns:
+            _, _, peer, message = self.to_manager.popleft()
+            self.manager.hear(peer, message, self.now_ns)
+        frozen = deque()
+        while self.to_worker and self.to_worker[0][0] <= self.now_ns:
+            item = self.to_worker.popleft()
+            machine = next(machine for machine in self.machines if machine.name == item[1])
+            if self.is_frozen(machine) and not machine.is_ended:
+                frozen.append(item)
+            elif not machine.is_ended:
+                machine.worker.hear(item[3], self.now_ns)
+                machine.do(self.now_ns)
+                self.send(machine)
+        self.to_worker.extendleft(reversed(frozen))
+
+    def read_news(self) -> None:
+        while self.manager.news:
+            news = self.manager.news.pop(0)
+            if isinstance(news, Counted):
+                self.counts[news.node] += int(b"".join(news.parts))
+                self.manager.acknowledge(news.node, news.number)
+            elif isinstance(news, Happened):
+                self.incidents.append(news)
+            elif isinstance(news, Started):
+                self.started_ns = news.t0_ns
+            elif isinstance(news, Ended):
+                self.has_ended = True
+
+    def check_owners(self) -> None:
+        """No user is at work on two machines, whatever the manager believes."""
+        owners = Counter(
+            number
+            for machine in self.machines
+            if machine.may_run(self.now_ns) and not machine.is_dead
+            for block in machine.running
+            for number in block.numbers()
+        )
+        twice = [number for number, times in owners.items() if times > 1]
+        assert not twice, f"users {twice} run twice at {self.now_ns / 1e9}"
+
+    def machine(self, number: int) -> Machine:
+        return self.machines[number % len(self.machines)]
+
+    def kill(self, machine: Machine) -> None:
+        """kill -9: what was counted and is not acknowledged dies with it."""
+        machine.is_dead = True
+        machine.running = []
+
+    def at_work(self) -> set[int]:
+        return {n for m in self.machines if m.may_run(self.now_ns) for b in m.running for n in b.numbers()}
+
+
+def test_blocks_are_the_seeds_turns_and_classes() -> None:
+    """Worker 1 has users 1, 3, 5, 7 with the first half of the layout, worker 2 the others."""
+    first, second = blocks(8, 2)
+
+    assert (list(first.numbers()), list(first.places())) == ([1, 3, 5, 7], [0, 1, 2, 3])
+    assert (list(second.numbers()), list(second.places())) == ([2, 4, 6, 8], [4, 5, 6, 7])
+
+
+@given(st.integers(1, 200), st.integers(1, 9), st.integers(1, 5))
+def test_blocks_divide_all_users_and_no_user_twice(users: int, workers: int, parts: int) -> None:
+    divided = [piece for block in blocks(users, workers) for piece in block.split(parts)]
+
+    assert sorted(n for piece in divided for n in piece.numbers()) == list(range(1, users + 1))
+    assert sorted(p for piece in divided for p in piece.places()) == list(range(users))
+
+
+def test_a_test_without_trouble_runs_all_users_and_counts_all() -> None:
+    world = World([Machine("a"), Machine("b")])
+
+    world.run(60 * SECOND)
+
+    assert world.has_ended
+    assert sum(world.counts.values()) == sum(machine.made for machine in world.machines) > USERS * 15 * SECOND
+    assert not world.incidents
+
+
+def test_the_first_worker_may_wait_long_for_the_second() -> None:
+    world = World([Machine("a")])
+    world.run(23 * 60 * SECOND)
+    assert not world.started_ns
+
+    world.machines.append(Machine("b"))
+    world.run(40 * SECOND)
+
+    assert world.has_ended
+    assert sum(world.counts.values()) == sum(machine.made for machine in world.machines)
+
+
+def test_a_worker_with_another_load_test_is_refused_and_the_others_go_on() -> None:
+    world = World([Machine("a"), Machine("x", hash="other"), Machine("b")])
+
+    world.run(40 * SECOND)
+
+    assert world.has_ended
+    assert world.machines[1].is_ended
+    assert world.machines[1].made == 0
+
+
+def test_a_cut_shorter_than_the_lease_changes_nothing() -> None:
+    world = World([Machine("a"), Machine("b")])
+    world.run(6 * SECOND)
+
+    world.is_cut["a"] = world.now_ns + 5 * SECOND * STEP_NS
+    world.run(60 * SECOND)
+
+    assert world.has_ended
+    assert not world.incidents
+    assert sum(world.counts.values()) == sum(machine.made for machine in world.machines)
+
+
+def test_the_users_of_a_killed_worker_go_to_the_others_when_its_lease_is_over() -> None:
+    world = World([Machine("a"), Machine("b")])
+    world.run(4 * SECOND)
+
+    world.kill(world.machines[0])
+    world.run(13 * SECOND)
+
+    assert world.at_work() == set(range(1, USERS + 1))
+    assert [incident.kind for incident in world.incidents] == ["loss"]
+    assert not world.incidents[0].lost
+
+
+def test_a_spare_takes_the_users_of_a_lost_worker() -> None:
+    world = World([Machine("a"), Machine("b"), Machine("spare")])
+    world.run(4 * SECOND)
+
+    world.kill(world.machines[0])
+    world.run(14 * SECOND)
+
+    assert world.machines[2].running
+    assert world.at_work() == set(range(1, USERS + 1))
+
+
+def test_a_worker_that_leaves_hands_over_at_once() -> None:
+    world = World([Machine("a"), Machine("b")])
+    world.run(4 * SECOND)
+
+    world.machines[0].worker.leave()
+    world.run(2 * SECOND)
+
+    assert world.at_work() == set(range(1, USERS + 1))
+
+
+def test_ctrl_c_on_a_worker_stops_all() -> None:
+    world = World([Machine("a"), Machine("b")])
+    world.run(4 * SECOND)
+
+    world.machines[1].worker.interrupt()
+    world.run(5 * SECOND)
+
+    assert world.has_ended
+    assert sum(world.counts.values()) == sum(machine.made for machine in world.machines)
+
+
+@pytest.mark.parametrize("policy", ["continue", "stop"])
+def test_a_loss_that_is_not_made_good_is_said_to_be(policy: str) -> None:
+    world = World([Machine("a"), Machine("b")], on_loss=policy)
+    world.run(4 * SECOND)
+
+    world.kill(world.machines[0])
+    world.run(90 * SECOND)
+
+    assert world.has_ended
+    assert [incident.lost for incident in world.incidents] == [True]
+
+
+TROUBLE = st.tuples(
+    st.integers(0, 250),  # when, in steps
+    st.integers(0, 2),  # whose
+    st.sampled_from(["cut", "freeze", "leave", "restart", "interrupt"]),
+    st.integers(1, 400),  # for how many steps
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(TROUBLE, max_size=6))
+def test_whatever_happens_no_user_runs_twice_no_count_is_lost_or_doubled_and_it_ends(
+    troubles: list[tuple[int, int, str, int]],
+) -> None:
+    world = World([Machine("a"), Machine("b"), Machine("c")])
+    due = deque(sorted(troubles))
+
+    for step in range(300):
+        while due and due[0][0] <= step:
+            _, number, what, steps = due.popleft()
+            trouble(world, world.machine(number), what, steps)
+        world.run(1)
+    world.manager.stop("enough", world.now_ns)
+    world.run(200 * SECOND)
+
+    assert world.has_ended
+    for machine in world.machines:
+        counted = sum(count for node, count in world.counts.items() if node.startswith(machine.name))
+        assert counted <= machine.made
+        if machine.is_ended and machine.boots == 1:
+            assert counted == machine.made - machine.counted
+
+
+def trouble(world: World, machine: Machine, what: str, steps: int) -> None:
+    if what == "cut":
+        world.is_cut[machine.name] = world.now_ns + steps * STEP_NS
+    elif what == "freeze":
+        machine.frozen_until = world.now_ns + steps * STEP_NS
+    elif what == "leave":
+        machine.worker.leave()
+    elif what == "interrupt" and steps > 350:
+        machine.worker.interrupt()
+    elif what == "restart" and machine.name in world.sessions:
+        world.lose_session(machine)
+        machine.boot()
+
+
+def test_a_hello_refused_is_told_why() -> None:
+    manager = Manager(Terms(Plan(2, 1.0), expect=1, hash="same", options={}))
+
+    manager.hear(b"1", Hello("n", "h", 1, "other", 1, "b", ()), 1)
+
+    assert isinstance(manager.outbox[0][1], Refused)
+    assert "different load test" in manager.outbox[0][1].reason
+    assert not [node for node in manager.nodes.values() if isinstance(node, Node) and node.number]
