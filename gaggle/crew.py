@@ -52,7 +52,7 @@ class Hand:
         return self.state()[1]
 
     def state(self) -> tuple[str, float]:
-        """Return its state, as the letter of proc(5), and the CPU time (s) that it has used; ("", 0.0) when it has gone."""
+        """Return its state, a letter of proc(5), and the CPU time (s) that it has used; ("", 0.0) when it has gone."""
         try:
             with open(f"/proc/{self.pid}/stat") as file:
                 fields = file.read().rpartition(")")[2].split()

@@ -1,7 +1,7 @@
 """The manager of a gaggle: who has which users, who is lost, which counts are in. No sockets, no clocks.
 
-Moments are handed in, in ns of CLOCK_BOOTTIME. What is to be sent is in `outbox`, what the rest of the process must know in
-`news`; whoever drives the manager empties both after each call.
+Moments are handed in, in ns of CLOCK_BOOTTIME. What is to be sent is in `outbox`, what the rest of the process must
+know in `news`; whoever drives the manager empties both after each call.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ CLOCKS_DRIFT = 1.01  # how much faster our clock may run than a worker's while a
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the manager decides by. Times are seconds; a lease is `lease` long, `slack` allows for engines to be ended."""
+    """What the manager decides by. Times are seconds; a lease is `lease` long, `slack` is for engines to be ended."""
 
     plan: Plan
     expect: int
@@ -411,7 +411,7 @@ class Manager:
         return at is not None and now_ns >= self.t0_ns + int(at * SECOND_NS)
 
     def start_if_complete(self, now_ns: int) -> None:
-        """Give the go-ahead when all expected workers are ready, or those that are there suffice and the wait is over."""
+        """Give the go-ahead when all expected workers are ready, or those there suffice and the wait is over."""
         ready = [node for node in self.nodes.values() if node.state == "ready"]
         if len(ready) < self.terms.expect and not self.suffice(ready, now_ns):
             return
@@ -449,7 +449,7 @@ class Manager:
         self.finish_if_done()
 
     def finish_if_done(self) -> None:
-        """When nobody has users and all that was counted is in, let everybody go; when all are gone, that is the end."""
+        """When nobody has users and all that was counted is in, let everybody go; when all are gone, it is the end."""
         if self.state != "stopping" or any(node.epoch for node in self.nodes.values()):
             return
         for node in self.nodes.values():

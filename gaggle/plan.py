@@ -90,7 +90,7 @@ class Block:
 def blocks(users: int, workers: int) -> list[Block]:
     """Return each worker's users. Workers take turns: user j of worker k (both from 0) is number j * workers + k + 1.
 
-    Their classes are contiguous in the layout, as in Goose: with 8 users of 4:1 worker 1 has the one of the second class.
+    Their classes are contiguous in the layout, as in Goose: of 8 users of 4:1 worker 1 has the one of the second class.
     """
     shares = share(users, workers)
     return [Block(k + 1, workers, count, sum(shares[:k])) for k, count in enumerate(shares)]

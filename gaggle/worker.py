@@ -177,6 +177,8 @@ class Worker:
     def heard_assign(self, message: Assign, now_ns: int) -> None:
         if message.epoch <= self._newest:
             raise ProtocolError(f"epoch {message.epoch} after epoch {self._newest}")
+        if self.epoch and self.state != "stopped":
+            self.lapse()  # the epoch before has been taken away
         self.epoch, self._newest, self.lease_until_ns, self._go = message.epoch, message.epoch, 0, None
         self._blocks = list(message.blocks)
         self.todo.append(Prepare(message))
@@ -230,7 +232,7 @@ class Worker:
             self.offset_ns = sent_ns + round_trip_ns // 2 - manager_ns
 
     def _start_if_allowed(self, now_ns: int) -> None:
-        if self._go is not None and now_ns < self.lease_until_ns:
+        if self._go is not None and self.state in ("ready", "running") and now_ns < self.lease_until_ns:
             self.todo.append(Start(self._go.t0_ns + self.offset_ns))
             self._go = None
 

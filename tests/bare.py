@@ -41,7 +41,9 @@ class Listener:
     def __enter__(self) -> Listener:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
         self.listener.close()
         for connection in self.sockets:
@@ -97,7 +99,8 @@ class Proxy(Listener):
             if self.refuses:
                 client.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
             elif method == b"CONNECT":
-                return self.tunnel(client, target)
+                self.tunnel(client, target)
+                return
             else:
                 self.forward(client, head, target)
 

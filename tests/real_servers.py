@@ -57,6 +57,7 @@ class Hit(NamedTuple):
     id: str  # of the query
     status: int
     nth: int  # of its connection
+    resumed: bool = False  # its connection goes on with an earlier TLS session, as far as the log says
 
 
 class RealServer:
@@ -179,9 +180,9 @@ class RealServer:
         return [hit for hit in found if hit.id != STARTING_ID]
 
     def parse(self, names: dict[int, str], line: str) -> Hit:
-        port, method, target, status, nth = line.split()
+        port, method, target, status, nth, *more = line.split()
         path, _, query = target.partition("?id=")
-        return Hit(names[int(port)], method, path, query, int(status), int(nth) - self.first_nth + 1)
+        return Hit(names[int(port)], method, path, query, int(status), int(nth) - self.first_nth + 1, more == ["r"])
 
 
 def fill(template: str, **values: object) -> str:
@@ -233,7 +234,7 @@ class Nginx(RealServer):
         error_log <folder>/error.log notice;
         events { worker_connections 4096; }
         http {
-            log_format hits '$server_port $request_method $request_uri $status $connection_requests';
+            log_format hits '$server_port $request_method $request_uri $status $connection_requests $ssl_session_reused';
             access_log <folder>/access.log hits;
             client_body_temp_path <folder>/body;
             proxy_temp_path <folder>/proxy;
@@ -251,6 +252,7 @@ class Nginx(RealServer):
         server {
             listen 127.0.0.1:<port> backlog=4096<tls>;
             keepalive_requests <limit>;
+            ssl_protocols TLSv1.2 TLSv1.3;
             add_header X-Id $arg_id;
             location = /page { return 200 <page>; }
             location = /form { return 200 <page>; }

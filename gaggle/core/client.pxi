@@ -301,8 +301,8 @@ cdef class Client:
                 raise MemoryError
             curl_share_setopt(self.share, CURLSHOPT_SHARE, <int>CURL_LOCK_DATA_CONNECT)
         if url.secure and not self.keeps_sessions and self.pump.settings.tls_resume:
-            self.keeps_sessions = True
-            curl_share_setopt(self.share, CURLSHOPT_SHARE, <int>CURL_LOCK_DATA_SSL_SESSION)
+            # Refused while a request uses the share: then with the next one.
+            self.keeps_sessions = curl_share_setopt(self.share, CURLSHOPT_SHARE, <int>CURL_LOCK_DATA_SSL_SESSION) == 0
         return self.share
 
     cdef Link free_link(self, Url url):

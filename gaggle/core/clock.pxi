@@ -30,6 +30,7 @@ cdef class Timers:
     cdef PyObject** heap           # heap[1] is the earliest; heap[0] is not used
     cdef Py_ssize_t count
     cdef Py_ssize_t capacity
+    cdef int64_t fired_ns          # the moment up to which `fire_due` has fired
 
     def __dealloc__(self):
         while self.count:
@@ -46,7 +47,7 @@ cdef class Timers:
             self.drop(timer)
         if self.count + 2 > self.capacity:
             self.grow()
-        timer.due_ns = due_ns
+        timer.due_ns = max(due_ns, self.fired_ns + 1)
         Py_INCREF(timer)
         self.count += 1
         self.rise(<PyObject*>timer, self.count)
@@ -66,8 +67,10 @@ cdef class Timers:
         Py_DECREF(timer)
 
     cdef int fire_due(self, int64_t now_ns) except -1:
-        """Fire what is due at `now_ns`, earliest first. A timer that is set again meanwhile waits for the next call."""
+        """Fire what is due at `now_ns`, earliest first. What is set meanwhile waits for the next call: or two timers that
+        set each other would keep us here for ever."""
         cdef Timer timer
+        self.fired_ns = now_ns
         while self.count and (<Timer>self.heap[1]).due_ns <= now_ns:
             timer = <Timer>self.heap[1]
             self.drop(timer)

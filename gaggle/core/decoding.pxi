@@ -27,7 +27,7 @@ cdef class Inflater:
         return found
 
     def rest(self, most=0):
-        return self.stream.decompress(self.stream.unconsumed_tail, most) if self.stream.unconsumed_tail else b""
+        return self.decode(self.stream.unconsumed_tail, most) if self.stream.unconsumed_tail else b""
 
     @property
     def is_whole(self):

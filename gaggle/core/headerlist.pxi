@@ -39,7 +39,8 @@ cdef class HeaderList:
                       if value is not None and key not in ("host", "transfer-encoding")]
             self.text = b"".join(lines)
         if "host" in self.fields:
-            host = header_value(self.fields["host"][1])
+            value = self.fields["host"][1]
+            return self.text if value is None else b"Host: " + header_value(value) + b"\r\n" + self.text
         return b"Host: " + host + b"\r\n" + self.text
 
     cdef HeaderList with_fields(self, dict fields):

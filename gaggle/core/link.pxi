@@ -105,6 +105,8 @@ cdef class Link(Exchange):
             self.keep_handle()
         else:
             self.adopt()
+        if self.fd < 0:            # libcurl has opened it, and closed it again
+            return request.fail(REQUEST_ERRORS[7], True)
         sockets[self.fd].link = <PyObject*>self
         self.watch(True, False)
         return self.begin(request)
@@ -308,7 +310,7 @@ cdef class Link(Exchange):
 
     cdef int lost(self, int code) except -1:
         """Sending or receiving failed. An answer that was sent before that may still be there to read."""
-        if code == CURLE_SEND_ERROR and not self.is_secure:
+        if code == CURLE_SEND_ERROR and not self.is_secure and self.sent:
             self.watch(True, False)
             if self.rescue():
                 return 0

@@ -83,7 +83,7 @@ cdef class Pump:
 
     def attach(self, loop):
         """Tell the pump whose selector it is. asyncio's queue and heap are looked at to see whether it has work."""
-        self.loop, self.ready, self.scheduled = loop, loop._ready, loop._scheduled
+        self.loop, self.ready = loop, loop._ready
 
     def wait_until_ns(self, int64_t due_ns):
         """Return an awaitable that ends at `due_ns` of the monotonic clock."""
@@ -117,7 +117,9 @@ cdef class Pump:
         for hook in self.hooks:
             try:
                 hook(response)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:     # a CancelledError or SystemExit, too: somebody waits for the response
                 if self.on_error is not None:
                     self.on_error(hook, error)
         return 0
@@ -150,6 +152,7 @@ cdef class Pump:
         """Run the engine until asyncio has something to do or `timeout` seconds are over; return asyncio's events."""
         cdef int64_t now = clock_ns()
         cdef int64_t deadline = CLOCK_NEVER if timeout is None else now + client_nanoseconds(timeout)
+        self.scheduled = self.loop._scheduled          # asyncio makes a new heap when many of its timers were cancelled
         cdef Py_ssize_t scheduled = len(self.scheduled)
         cdef bint asyncio_event = False
         header_lag(self.arena.header, (now - self.left_ns) // 1000)
@@ -227,18 +230,25 @@ cdef class Pump:
         return self.drive(CURL_SOCKET_TIMEOUT, 0, 0)
 
     cdef int drive(self, int descriptor, int events, int64_t now) except -1:
-        """Give libcurl its time-outs while they are due; a request that has just been added is one."""
+        """Give libcurl its time-outs while they are due; a request that has just been added is one.
+
+        No further than the first answers: a task that asks again for what fails at once would keep us here for ever.
+        """
         cdef int running
-        while self.multi_due_ns <= now:
+        cdef int handed_out = 0
+        while self.multi_due_ns <= now and not handed_out:
             self.multi_due_ns = CLOCK_NEVER
             curl_multi_socket_action(self.multi, descriptor, events, &running)
-            self.reap()
+            handed_out = self.reap()
         return 0
 
     cdef int reap(self) except -1:
-        """Hand out what libcurl has finished. Tasks run here and may ask for more; that is for the caller to send."""
+        """Hand out what libcurl has finished. Tasks run here and may ask for more; that is for the caller to send.
+
+        Returns how many have finished.
+        """
         cdef CURLMsg* message
-        cdef int left, result
+        cdef int left, result, count = 0
         cdef void* found = NULL
         cdef Exchange exchange
         cdef Request request
@@ -251,8 +261,9 @@ cdef class Pump:
             result = message.result
             curl_easy_getinfo(message.easy_handle, CURLINFO_PRIVATE, &found)
             exchange = <Exchange>found             # held: it may let go of itself
+            count += 1
             exchange.done(result)
         if self.streams:
             for request in list(self.streams):
                 request.advance()
-        return 0
+        return count

@@ -31,7 +31,7 @@ cdef dict REQUEST_ERRORS = {
     92: "HTTP/2 stream error",
     100: "too many header fields",
 }
-cdef frozenset REQUEST_CONNECT_ERRORS = frozenset((5, 6, 7, 28, 35, 60, 77))
+cdef frozenset REQUEST_CONNECT_ERRORS = frozenset((3, 5, 6, 7, 28, 35, 60, 77))
 cdef tuple REQUEST_BODY_FIELDS = ("content-type", "content-length", "content-encoding", "transfer-encoding")
 cdef tuple REQUEST_SECRET_FIELDS = ("authorization", "cookie", "proxy-authorization")
 

@@ -90,6 +90,9 @@ cdef str transfer_explain(CURL* easy, int code, const char* detail):
     cdef str named = REQUEST_ERRORS.get(code) or curl_easy_strerror(code).decode().lower()
     cdef str more = ""
     if code == 7:
+        curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &number)
+        if number:
+            return f"{named}: the proxy answered {number}"
         curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &number)
         more = request_strerror(number).lower() if number else ""
     elif code in (35, 60):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from in_process import EngineLoop, MakeEngineLoop
-from sites import Server
+from sites import HttpsServer, Nginx, Server, has_nginx
 
 from gaggle import User
 
@@ -24,6 +24,39 @@ def server(server_process: Server) -> Server:
     """The test server: `.url`; `.seen()` is all it saw, `.seen("GET /path")` a number; `.reset()` forgets it."""
     server_process.start_over()
     return server_process
+
+
+@pytest.fixture(scope="session")
+def https_server_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpsServer]:
+    server = HttpsServer(tmp_path_factory.mktemp("https"))
+    yield server
+    for each in server.servers():
+        each.stop()
+
+
+@pytest.fixture
+def https_server(https_server_process: HttpsServer) -> HttpsServer:
+    """The test server behind TLS, trusted by `.ca_file`; `.wrong_host` and `.expired` are servers that must not be."""
+    for each in https_server_process.servers():
+        each.start_over()
+    return https_server_process
+
+
+@pytest.fixture(scope="session")
+def nginx_process(tmp_path_factory: pytest.TempPathFactory, https_server_process: HttpsServer) -> Iterator[Nginx]:
+    if not has_nginx():
+        pytest.skip("nginx is not installed: apt-get install nginx-light")
+    folder = https_server_process.folder
+    nginx = Nginx(tmp_path_factory.mktemp("nginx"), (folder / "good.pem", folder / "good.key"))
+    yield nginx
+    nginx.stop()
+
+
+@pytest.fixture
+def nginx(nginx_process: Nginx) -> Nginx:
+    """nginx: `.https_url` speaks HTTP/2 (trust `https_server.ca_file`); `.log()` is what it saw."""
+    nginx_process.reset()
+    return nginx_process
 
 
 @pytest.fixture(params=["fast", "libcurl"])

@@ -40,7 +40,11 @@ def test_any_method_can_be_requested_and_counts_in_upper_case(
         ("GET", None, "a GET has no body"),
         ("DELETE", None, "nor has a DELETE"),
         ("OPTIONS", None, "nor has an OPTIONS"),
-        ("POST", "0", "where a body is expected, its absence is said (RFC 9110, 8.6): some servers answer 411 otherwise"),
+        (
+            "POST",
+            "0",
+            "where a body is expected, its absence is said (RFC 9110, 8.6): some servers answer 411 otherwise",
+        ),
         ("PUT", "0", "as for POST"),
         ("PATCH", "0", "as for POST"),
     ],

@@ -82,7 +82,9 @@ def test_a_content_type_of_ones_own_is_kept(engine: EngineLoop, where: str) -> N
         user.headers.update(own)
     extra = {"headers": own} if where == "request" else {}
 
-    seen = [Echoed(engine.run(user.post("/echo", **body, **extra))) for body in ({"data": "{}"}, {"json": {}}, {"data": {}})]
+    seen = [
+        Echoed(engine.run(user.post("/echo", **body, **extra))) for body in ({"data": "{}"}, {"json": {}}, {"data": {}})
+    ]
 
     assert [each.headers["content-type"] for each in seen] == [own["Content-Type"]] * 3
 
@@ -193,7 +195,11 @@ def test_an_empty_streamed_body_is_a_body(engine: EngineLoop, user: User) -> Non
 
 def test_after_a_streamed_body_the_connection_serves_on(engine: EngineLoop, user: User, server: Server) -> None:
     async def take_turns() -> list[int]:
-        calls = (user.post("/post", data=synchronous()), user.post("/post", data="x"), user.post("/post", data=asynchronous()))
+        calls = (
+            user.post("/post", data=synchronous()),
+            user.post("/post", data="x"),
+            user.post("/post", data=asynchronous()),
+        )
         return [(await call).json()["bytes"] for call in calls]
 
     assert engine.run(take_turns()) == [100_013, 1, 100_013]

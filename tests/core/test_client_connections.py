@@ -50,7 +50,9 @@ def test_a_connection_that_the_server_closes_is_replaced(engine: EngineLoop, use
     assert engine.errors() == {}
 
 
-def test_a_connection_that_was_closed_while_idle_costs_no_request(engine: EngineLoop, user: User, server: Server) -> None:
+def test_a_connection_that_was_closed_while_idle_costs_no_request(
+    engine: EngineLoop, user: User, server: Server
+) -> None:
     async def browse() -> list[int]:
         found = []
         for wait_ms in (0, 2, 5, 10, 20):
@@ -231,7 +233,10 @@ def test_a_user_that_leaves_closes_its_connections(engine: EngineLoop, user: Use
 def test_what_a_server_sends_unasked_is_not_taken_for_an_answer(engine_loop: MakeEngineLoop) -> None:
     def unasked(connection: socket.socket) -> None:
         while read_head(connection):
-            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood" + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+            connection.sendall(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"
+                + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+            )
 
     with Listener(unasked) as listener:
         engine = engine_loop(listener.url)

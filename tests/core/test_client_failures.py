@@ -203,9 +203,9 @@ def test_a_user_that_is_refused_tries_more_and_more_rarely(engine_loop: MakeEngi
             tries += 1
         return tries
 
-    tries = engine.run(insist(1.0))
+    tries = engine.run(insist(0.5))
 
-    assert 2 <= tries <= 6, "after 0.05, 0.1, 0.2, 0.4 and 0.8 seconds"
+    assert 2 <= tries <= 5, "after 0.05, 0.1, 0.2 and 0.4 seconds"
     assert engine.row("GET /").broken == tries
     assert engine.row("GET /").maximum_us < 500_000
 
@@ -219,7 +219,7 @@ def test_after_an_answer_the_patience_begins_anew(engine: EngineLoop, user: User
         return time.monotonic() - began
 
     async def try_again() -> tuple[float, float]:
-        for _ in range(4):
+        for _ in range(3):
             await user.get(refusing)
         long = await took(refusing)
         await user.get("/")
@@ -227,32 +227,31 @@ def test_after_an_answer_the_patience_begins_anew(engine: EngineLoop, user: User
 
     long, short = engine.run(try_again())
 
-    assert long > 0.7
-    assert short < 0.5
+    assert long >= 0.4
+    assert 0.05 <= short < 0.4
 
 
 def test_the_refusals_of_one_user_do_not_slow_down_another(engine: EngineLoop) -> None:
     unlucky, lucky = engine.user(), engine.user()
     refusing = f"http://127.0.0.1:{free_port()}/"
 
-    async def live() -> float:
-        for _ in range(4):
+    async def live() -> bool:
+        for _ in range(3):
             await unlucky.get(refusing)
         waiting = asyncio.ensure_future(unlucky.get(refusing))
-        began = time.monotonic()
         await lucky.get("/")
-        took = time.monotonic() - began
+        is_first = not waiting.done()
         waiting.cancel()
-        return took
+        return is_first
 
-    assert engine.run(live()) < 0.5
+    assert engine.run(live())
 
 
 def test_a_request_that_was_given_up_during_its_pause_is_counted_once(engine: EngineLoop, user: User) -> None:
     refusing = f"http://127.0.0.1:{free_port()}/"
 
     async def give_up() -> None:
-        for _ in range(4):
+        for _ in range(2):
             await user.get(refusing, name="refused")
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
@@ -261,4 +260,4 @@ def test_a_request_that_was_given_up_during_its_pause_is_counted_once(engine: En
     engine.run(give_up())
 
     row = engine.row("GET refused")
-    assert (row.started, row.broken, row.unfinished) == (5, 5, 0)
+    assert (row.started, row.broken, row.unfinished) == (3, 3, 0)

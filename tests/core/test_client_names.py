@@ -68,8 +68,14 @@ def test_a_request_to_another_host_is_named_with_it(engine: EngineLoop, user: Us
 
 @pytest.mark.parametrize(
     ("value", "path"),
-    [("a/b?c#d", "/node/a%2Fb%3Fc%23d"), ("ü", "/node/%C3%BC"), (1.5, "/node/1.5"), (None, "/node/None"), ("{id}", "/node/%7Bid%7D")],
-)  # fmt: skip
+    [
+        ("a/b?c#d", "/node/a%2Fb%3Fc%23d"),
+        ("ü", "/node/%C3%BC"),
+        (1.5, "/node/1.5"),
+        (None, "/node/None"),
+        ("{id}", "/node/%7Bid%7D"),
+    ],
+)
 def test_what_is_put_into_a_template_cannot_leave_its_place(
     engine: EngineLoop, user: User, server: Server, value: object, path: str
 ) -> None:

@@ -55,7 +55,9 @@ def test_a_redirect_that_is_not_to_be_followed_is_the_response(
 
 
 @pytest.mark.parametrize("status", [300, 304, 305, 306, 399])
-def test_other_statuses_with_a_location_are_no_redirects(engine: EngineLoop, user: User, server: Server, status: int) -> None:
+def test_other_statuses_with_a_location_are_no_redirects(
+    engine: EngineLoop, user: User, server: Server, status: int
+) -> None:
     response = engine.run(user.get(to("/echo", status)))
 
     assert (response.status, response.ok) == (status, True)
@@ -112,7 +114,14 @@ def pieces() -> Iterator[bytes]:
 
 @pytest.mark.parametrize(
     ("method", "status", "after"),
-    [("POST", 302, "GET"), ("POST", 303, "GET"), ("PUT", 303, "GET"), ("POST", 307, ""), ("PUT", 302, ""), ("PUT", 308, "")],
+    [
+        ("POST", 302, "GET"),
+        ("POST", 303, "GET"),
+        ("PUT", 303, "GET"),
+        ("POST", 307, ""),
+        ("PUT", 302, ""),
+        ("PUT", 308, ""),
+    ],
 )
 def test_a_streamed_body_is_sent_once(
     engine: EngineLoop, user: User, server: Server, method: str, status: int, after: str

@@ -95,7 +95,9 @@ def test_pieces_are_decoded(engine: EngineLoop, user: User, path: str) -> None:
 
 def test_a_piece_that_decodes_to_nothing_is_not_the_end(engine_loop: MakeEngineLoop) -> None:
     """The head of a gzip file is ten bytes without a byte of what is in it."""
-    packed = bytes.fromhex("1f8b08000000000000ff4bcfcf2f4e05001a75f6310500000000"[:0]) or __import__("gzip").compress(b"goose")
+    packed = bytes.fromhex("1f8b08000000000000ff4bcfcf2f4e05001a75f6310500000000"[:0]) or __import__("gzip").compress(
+        b"goose"
+    )
 
     def dribble(connection: socket.socket) -> None:
         read_head(connection)
@@ -213,7 +215,11 @@ def test_a_stream_that_breaks_ends_and_says_why(engine: EngineLoop, user: User, 
 
 @pytest.mark.parametrize(
     ("path", "error"),
-    [("/close-silently", "closed without an answer"), ("/reset", "connection lost"), ("/garbage", "answer is not HTTP")],
+    [
+        ("/close-silently", "closed without an answer"),
+        ("/reset", "connection lost"),
+        ("/garbage", "answer is not HTTP"),
+    ],
 )
 def test_a_stream_that_never_began_is_an_empty_one(engine: EngineLoop, user: User, path: str, error: str) -> None:
     async def read() -> tuple[int, bytes, str | None]:

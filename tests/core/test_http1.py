@@ -223,7 +223,12 @@ class Message(NamedTuple):
 
 @st.composite
 def messages(draw: st.DrawFn) -> Message:
-    method, status, ends, connection = draw(st.sampled_from(["GET", "HEAD"])), draw(STATUSES), draw(ENDS), draw(CONNECTIONS)
+    method, status, ends, connection = (
+        draw(st.sampled_from(["GET", "HEAD"])),
+        draw(STATUSES),
+        draw(ENDS),
+        draw(CONNECTIONS),
+    )
     fields, bodies, minor = draw(FIELDS), draw(BODIES), draw(st.sampled_from([0, 1, 1, 1]))
     if minor == 0 and ends == "chunks":
         ends = "length"

@@ -299,7 +299,9 @@ def test_who_shares_a_request_shares_its_cancellation(engine: EngineLoop, user: 
     assert [type(found) for found in engine.run(share())] == [asyncio.CancelledError] * 3
 
 
-def test_a_request_that_is_cancelled_before_it_is_sent_never_was(engine: EngineLoop, user: User, server: Server) -> None:
+def test_a_request_that_is_cancelled_before_it_is_sent_never_was(
+    engine: EngineLoop, user: User, server: Server
+) -> None:
     async def change_of_mind() -> None:
         user.get("/").cancel()
         await asyncio.sleep(0.02)

@@ -67,7 +67,8 @@ MIXED = """
 
         @task
         async def stream(self):
-            response = await self.get("/bytes", params={{"n": self.random.randint(1, 90_000)}}, name="bytes", stream=True)
+            size = {{"n": self.random.randint(1, 90_000)}}
+            response = await self.get("/bytes", params=size, name="bytes", stream=True)
             async for piece in response:
                 if self.random.random() < 0.2:
                     break

@@ -10,7 +10,6 @@ from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from processes import eventually
@@ -150,7 +149,9 @@ def test_every_request_that_gets_no_answer_is_counted_once_as_broken(
     assert len(result.requests) == len(NO_ANSWERS)
     for row in result.requests:
         assert row.broken == row.started == row.failures > 0
-        assert row.started + row.hops + row.resent == logged_by(server)[f"GET {row.name}"]  # the server has read them all
+        assert (
+            row.started + row.hops + row.resent == logged_by(server)[f"GET {row.name}"]
+        )  # the server has read them all
     assert sum(error["count"] for error in result.report["errors"]) == result.total("broken")
     assert_at_rest(result)
     assert result.returncode == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
@@ -472,3 +473,34 @@ def test_ctrl_c_ends_an_import_that_does_not_end(start, write, tmp_path, busy):
     process.signal(signal.SIGINT)
 
     assert finish(process, timeout=5).code == 130
+
+
+def test_sigterm_ends_an_import_that_does_not_end(start, write, tmp_path):
+    write("open('importing', 'w').close()\nwhile True: pass\n")
+    process = start("loadtest.py", "--host", NOWHERE)
+    eventually((tmp_path / "importing").exists, 10, "the import begins")
+
+    process.signal(signal.SIGTERM)
+
+    assert finish(process, timeout=5).code == -signal.SIGTERM
+
+
+SLOW_LAUNCHER = """
+import sys, time
+if "gaggle.launcher" in sys.orig_argv:
+    open("starting", "w").close()
+    time.sleep(1)
+"""
+
+
+def test_ctrl_c_is_for_the_supervisor_also_when_the_launcher_has_just_begun(start, write, tmp_path, server):
+    """A terminal sends SIGINT to all processes of the group; the launcher printed where it was in its own imports."""
+    write(VISITOR)
+    write(SLOW_LAUNCHER, "sitecustomize.py")
+    process = start("loadtest.py", "-H", server.url, "-u1", "-t100ms", env={"PYTHONPATH": str(tmp_path)})
+    eventually((tmp_path / "starting").exists, 10, "the launcher starts")
+
+    os.kill(process.children()[0], signal.SIGINT)
+
+    ended = finish(process)
+    assert (ended.code, ended.stderr) == (0, "")

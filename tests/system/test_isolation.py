@@ -1,4 +1,4 @@
-"""Users share nothing: cookies, connections and answers are their own, whatever numbers the kernel gives descriptors."""
+"""Users share nothing: cookies, connections and answers are their own, whatever numbers descriptors have."""
 
 from __future__ import annotations
 

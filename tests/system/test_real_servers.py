@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from real_servers import RELOADED, SERVERS, RealServer, running
+from real_servers import RELOADED, SERVERS, Nginx, RealServer, running
 from runs import Gaggle, Result
 from visits import ALL, LANES, assert_agrees, assert_limits_held, visiting
 
@@ -24,7 +24,9 @@ BETWEEN_RELOADS = 200  # requests
 def test_a_server_has_logged_what_the_report_says(kind: type[RealServer], lane: str, run_gaggle: RunGaggle) -> None:
     with running(kind) as server:
         load_test = visiting(server, server.doors, quota=REQUESTS // USERS + 1)
-        result = run_gaggle(load_test, "-u", USERS, "--lane", lane, "--cacert", server.ca_file, *ALL, host=server.doors[0].url)
+        result = run_gaggle(
+            load_test, "-u", USERS, "--lane", lane, "--cacert", server.ca_file, *ALL, host=server.doors[0].url
+        )
         server.stop()
         hits = server.hits()
 
@@ -35,10 +37,14 @@ def test_a_server_has_logged_what_the_report_says(kind: type[RealServer], lane: 
 
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("kind", RELOADED, ids=lambda kind: kind.__name__)
-def test_no_request_is_lost_while_a_server_reloads(kind: type[RealServer], lane: str, start_gaggle: StartGaggle) -> None:
+def test_no_request_is_lost_while_a_server_reloads(
+    kind: type[RealServer], lane: str, start_gaggle: StartGaggle
+) -> None:
     with running(kind) as server:
         load_test = visiting(server, server.doors)
-        gaggle = start_gaggle(load_test, "-u", USERS, "--lane", lane, "--cacert", server.ca_file, *ALL, host=server.doors[0].url)
+        gaggle = start_gaggle(
+            load_test, "-u", USERS, "--lane", lane, "--cacert", server.ca_file, *ALL, host=server.doors[0].url
+        )
         for _ in range(RELOADS):
             server.wait_for(BETWEEN_RELOADS)
             server.reload()
@@ -49,3 +55,33 @@ def test_no_request_is_lost_while_a_server_reloads(kind: type[RealServer], lane:
         hits = server.hits()
 
     assert_agrees(result, hits)
+
+
+AGAIN = """
+    class Visitor(User):
+        @on_start
+        async def come(self):
+            for visit in range(5):
+                await self.get(f"/page?id={self.number}.{visit}")
+            self.stop()
+
+        @task
+        async def nothing(self):
+            pass
+"""
+
+
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize(("resume", "resumed"), [("yes", 4 * 4), ("no", 0)])
+def test_a_user_that_connects_again_resumes_its_tls_session(
+    resume: str, resumed: int, lane: str, run_gaggle: RunGaggle
+) -> None:
+    with running(Nginx) as server:
+        once = next(door for door in server.doors if door.name == "https-1")
+        arguments = ("-u", 4, "--lane", lane, "--cacert", server.ca_file, "--tls-resume", resume, *ALL)
+        result = run_gaggle(AGAIN, *arguments, host=once.url)
+        server.stop()
+        hits = server.hits()
+
+    assert result.total("answered") == len(hits) == 4 * 5
+    assert sum(hit.resumed for hit in hits) == resumed

@@ -66,7 +66,16 @@ def test_users_start_one_by_one_whichever_engine_they_live_in(
     file = tmp_path / "notes"
 
     result = run_gaggle(
-        STARTING.format(file=str(file)), "-u", users, "-r", rate, "-t", "0.1s", "--engines", engines, "--no-reset-metrics"
+        STARTING.format(file=str(file)),
+        "-u",
+        users,
+        "-r",
+        rate,
+        "-t",
+        "0.1s",
+        "--engines",
+        engines,
+        "--no-reset-metrics",
     )
 
     came = {number: float(times[0]) for number, times in noted(file).items()}
@@ -212,7 +221,7 @@ def test_a_sequence_is_done_in_order(run_gaggle: RunGaggle, file: Path) -> None:
     run_gaggle(source, "-u", 3, *AT_ONCE, host="http://nowhere")
 
     one_pass = ["front"] * 15 + ["node"] * 10 + ["user"] * 3
-    assert noted(file) == {number: one_pass * 3 for number in (1, 2, 3)}
+    assert noted(file) == dict.fromkeys((1, 2, 3), one_pass * 3)
 
 
 # The requests of a user are drawn from its luck, as are the order of its tasks and its waits.
@@ -239,7 +248,9 @@ LUCKY = (
 )
 
 
-def test_the_same_seed_gives_every_user_the_same_requests_again(run_gaggle: RunGaggle, server: Server, file: Path) -> None:
+def test_the_same_seed_gives_every_user_the_same_requests_again(
+    run_gaggle: RunGaggle, server: Server, file: Path
+) -> None:
     """On however many engines."""
     drawn = []
     for arguments in (("--seed", 7, "--engines", 2), ("--seed", 7, "--engines", 1), ("--seed", 8, "--engines", 2)):

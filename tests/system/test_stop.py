@@ -133,7 +133,9 @@ def test_the_run_time_ends_the_test_as_a_signal_does(run_gaggle: RunGaggle, serv
     assert result.returncode == 0
 
 
-def test_what_outlasts_the_stop_timeout_is_cut_and_on_stop_runs_still(start_gaggle: StartGaggle, server: Server) -> None:
+def test_what_outlasts_the_stop_timeout_is_cut_and_on_stop_runs_still(
+    start_gaggle: StartGaggle, server: Server
+) -> None:
     """on_stop has a stop timeout of its own: it was cancelled again half a second after the task."""
     gaggle = start_gaggle(STALLED, "-u", 4, "--stop-timeout", "1.5s", *AT_ONCE)
     eventually(lambda: server.seen("GET /stall") == 4)
@@ -293,10 +295,13 @@ def test_ctrl_c_ends_the_import_of_a_load_test_that_hangs(start_gaggle: StartGag
 def test_the_log_lines_of_a_test_that_is_stopped_are_the_seed_s(
     start_gaggle: StartGaggle, server: Server, golden: Golden
 ) -> None:
-    source = WAITING.replace("wait_time", "weight = 4; wait_time") + """
+    source = (
+        WAITING.replace("wait_time", "weight = 4; wait_time")
+        + """
     class Rare(Waiting):
         weight = 1
     """
+    )
     gaggle = start_gaggle(source, "-u", 8, "--hatch-rate", 20, "-v")
     gaggle.wait_for_line("launched 8 users")
     eventually(lambda: server.seen("GET /") == 8)
