@@ -25,7 +25,7 @@ class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True)
 # Worker -> manager.
 
 
-class Hello(Message):
+class Hello(Message, frozen=True):
     """The first word of every session. `node` is the worker's own name for itself, the same over all its sessions.
 
     `epoch` is the one it lives in, 0 for none; `boot` and `cores` tell whether two workers share a machine.
@@ -41,13 +41,13 @@ class Hello(Message):
     epoch: Number = 0
 
 
-class Ready(Message):
+class Ready(Message, frozen=True):
     """The users of this epoch are prepared: waiting for the go-ahead."""
 
     epoch: Number
 
 
-class Beat(Message):
+class Beat(Message, frozen=True):
     """Every second. `clock_ns` is the worker's CLOCK_BOOTTIME when it was sent, `wall` its unix time."""
 
     seq: Number
@@ -59,8 +59,8 @@ class Beat(Message):
     lag_us: Number = 0
 
 
-class Delta(Message):
-    """What was counted from `began` to `ended` (unix seconds): one part of a packed snapshot. Each `number` counts once."""
+class Delta(Message, frozen=True):
+    """What was counted from `began` to `ended` (unix seconds), a part of a packed snapshot. Each `number` counts once."""
 
     number: Number
     part: Number
@@ -71,7 +71,7 @@ class Delta(Message):
     data: Data
 
 
-class Trouble(Message):
+class Trouble(Message, frozen=True):
     """Something on the worker that the reader of the report must know."""
 
     at: float
@@ -79,35 +79,35 @@ class Trouble(Message):
     text: Text
 
 
-class Interrupted(Message):
+class Interrupted(Message, frozen=True):
     """Somebody pressed Ctrl-C on the worker: all of the gaggle stops."""
 
 
-class Leaving(Message):
+class Leaving(Message, frozen=True):
     """The worker was told to go (SIGTERM): it drains, others take its users."""
 
 
-class Stopped(Message):
+class Stopped(Message, frozen=True):
     """No user of this epoch runs any more; `last` is the number of the delta that holds the rest of its counts."""
 
     epoch: Number
     last: Number
 
 
-class Failed(Message):
+class Failed(Message, frozen=True):
     """The worker cannot do what it was assigned."""
 
     reason: Text
 
 
-class Bye(Message):
+class Bye(Message, frozen=True):
     """The last word of a session that ends as it should."""
 
 
 # Manager -> worker.
 
 
-class Welcome(Message):
+class Welcome(Message, frozen=True):
     """`worker` is its number (from 1) of `workers`; 0 is a spare, which waits.
 
     `epoch` is what the manager believes it lives in: a worker that believes otherwise lets go of its users. `lease` and
@@ -121,13 +121,13 @@ class Welcome(Message):
     beat: float
 
 
-class Refused(Message):
+class Refused(Message, frozen=True):
     """The manager does not want this worker; there is no use in trying again."""
 
     reason: Text
 
 
-class Assign(Message):
+class Assign(Message, frozen=True):
     """The worker's users. `options` are those that lead; `shared` is what @test_start returned."""
 
     epoch: Number
@@ -139,21 +139,21 @@ class Assign(Message):
     shared: Any = None
 
 
-class Go(Message):
+class Go(Message, frozen=True):
     """Start: `t0_ns` is the manager's CLOCK_BOOTTIME at which user 1 is due."""
 
     epoch: Number
     t0_ns: Number
 
 
-class More(Message):
+class More(Message, frozen=True):
     """Users of a worker that was lost, to be started now and at the hatch rate, under the epoch that the worker has."""
 
     epoch: Number
     blocks: tuple[Block, ...]
 
 
-class Lease(Message):
+class Lease(Message, frozen=True):
     """The answer to beat `seq`: users of `epoch` may run for one lease from the moment *before* that beat was sent.
 
     `clock_ns` is the manager's CLOCK_BOOTTIME when the beat came: the worker reckons its offset from it.
@@ -164,19 +164,19 @@ class Lease(Message):
     clock_ns: Number
 
 
-class Ack(Message):
+class Ack(Message, frozen=True):
     """Delta `number` is counted, and on disk where a state file is kept."""
 
     number: Number
 
 
-class Stop(Message):
+class Stop(Message, frozen=True):
     """Let the users leave."""
 
     reason: Name
 
 
-class Exit(Message):
+class Exit(Message, frozen=True):
     """Everything is counted: end."""
 
 

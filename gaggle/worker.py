@@ -1,12 +1,14 @@
 """A worker of a gaggle: what it says and does when the manager speaks, when time passes, when users stop.
 
-No sockets and no clocks: moments are handed in, in ns of CLOCK_BOOTTIME. What is to be sent is in `outbox`, what is to be
-done on this machine in `todo`; whoever drives the worker empties both after each call.
+No sockets and no clocks: moments are handed in, in ns of CLOCK_BOOTTIME. What is to be sent is in `outbox`, what is to
+be done on this machine in `todo`; whoever drives the worker empties both after each call.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from gaggle.errors import ProtocolError
 from gaggle.plan import Block
@@ -199,7 +201,7 @@ class Worker:
             self.todo.append(Add(new))
 
     def heard_lease(self, message: Lease, now_ns: int) -> None:
-        """Count from the moment before the beat was sent: whatever took long since then shortens the lease, never lengthens it."""
+        """Count from the moment before the beat was sent: a slow answer makes the lease shorter, never longer."""
         sent_ns = self._sent_ns.pop(message.seq, None)
         if sent_ns is None:
             return
@@ -225,7 +227,7 @@ class Worker:
         self.todo.append(End())
 
     def _reckon(self, sent_ns: int, manager_ns: int, now_ns: int) -> None:
-        """Keep the offset of the beat that travelled fastest: its error is at most half its round trip (as NTP does)."""
+        """Keep the offset of the beat that travelled fastest: it errs by half its round trip at most (as in NTP)."""
         round_trip_ns = now_ns - sent_ns
         if round_trip_ns <= self.round_trip_ns:
             self.round_trip_ns = round_trip_ns
@@ -259,7 +261,7 @@ class Worker:
         self.todo.append(End())
 
     def lapse(self) -> None:
-        """The manager has not been heard for a lease: somebody else may have the users by now. This epoch never resumes."""
+        """The manager was not heard for a lease: others may have the users by now. This epoch never resumes."""
         self.epoch = self.lease_until_ns = 0
         self._go = None
         self._session_state = "waiting"
@@ -345,7 +347,7 @@ def seconds(value: float) -> int:
 
 # Messages after which the worker decides its state itself.
 OWN_STATE = (Welcome,)
-HEARD = {
+HEARD: dict[type[Message], Callable[[Worker, Any, int], None]] = {
     Welcome: Worker.heard_welcome,
     Refused: Worker.heard_refused,
     Assign: Worker.heard_assign,

@@ -1,4 +1,4 @@
-"""The state machines of a gaggle in a made-up world: links that are cut, workers that freeze, die, leave and come back."""
+"""The machines of a gaggle in a made-up world: links are cut, workers freeze, die, leave and come back."""
 
 from __future__ import annotations
 
