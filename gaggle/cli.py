@@ -12,11 +12,12 @@ from typing import IO, Any
 from gaggle import logs
 from gaggle.errors import FeatureNotEnabled, GaggleError, InvalidOption
 from gaggle.options import Options
+from gaggle.policy import versions
 from gaggle.report import render
 from gaggle.report.model import Report
 from gaggle.session import one_run
 from gaggle.sources import parse
-from gaggle.supervisor import Outcome, Supervisor, versions
+from gaggle.supervisor import Outcome, Supervisor
 from gaggle.usage import help_text
 
 # Exit codes; docs/running.md has the same table for people.

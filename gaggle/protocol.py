@@ -60,7 +60,7 @@ class Beat(Message, frozen=True):
 
 
 class Delta(Message, frozen=True):
-    """What was counted from `began` to `ended` (unix seconds), a part of a packed snapshot. Each `number` counts once."""
+    """What was counted from `began` to `ended` (unix seconds): part of a packed snapshot. Each number counts once."""
 
     number: Number
     part: Number

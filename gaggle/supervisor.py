@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import platform
 import random
 import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from importlib.metadata import version
+from dataclasses import dataclass
 from typing import Any
 
 from gaggle import limits, logs, plan
-from gaggle._core import transfer_version
+from gaggle.books import Books
 from gaggle.channel import Message
 from gaggle.crew import Crew, Hand, how_ended
 from gaggle.engine import Order
 from gaggle.errors import InvalidOption, LoadTestError
 from gaggle.logs import LOGGER
-from gaggle.metrics import Snapshot
 from gaggle.options import Options, usable_cores
 from gaggle.plan import Plan
-from gaggle.report.model import EngineHealth, Incident, Phase, Report, ReportClass
+from gaggle.policy import settings_of, versions
+from gaggle.report.model import Incident, Phase, Report, ReportClass
 from gaggle.rules import check, load_test_of
 from gaggle.sources import LOAD_TEST, Parsed, with_defaults
 
-VERSION = version("gaggle-loadtest")
 TICK_SECONDS = 0.025  # short enough to catch a task that holds its engine for a tenth of a second
 START_DELAY_NS = 20_000_000  # between the go and the first user: every engine has heard of it by then
 STUCK_TICKS = 40  # an engine whose loop stands still so long after the stop will not end by itself
@@ -45,25 +42,6 @@ class Outcome:
     failure: str | None = None  # why the test could not run, or was aborted
     is_incomplete: bool = False  # something was lost and not made good
     was_interrupted: bool = False  # by a second Ctrl-C
-
-
-@dataclass(slots=True)
-class Books:
-    """What is known of the numbers: what dead engines left, and what was counted before the measuring began."""
-
-    left: Snapshot = field(default_factory=Snapshot.empty)
-    baseline: Snapshot = field(default_factory=Snapshot.empty)
-    cpu_before: dict[int, float] = field(default_factory=dict)  # by pid
-    cpu: dict[int, float] = field(default_factory=dict)  # by engine
-    requests: dict[int, int] = field(default_factory=dict)  # by engine
-
-    def close(self, hand: Hand) -> None:
-        """Take over what an engine has counted; what it had begun and not ended is unfinished."""
-        found = Snapshot.read(hand.arena)
-        found.close_books()
-        self.requests[hand.index] = self.requests.get(hand.index, 0) + sum(row.count for row in found.requests())
-        self.left = self.left + found
-        hand.arena.close()
 
 
 class Supervisor:
@@ -178,7 +156,7 @@ class Supervisor:
             await asyncio.sleep(TICK_SECONDS / 5)
         self.t0_ns = time.monotonic_ns() + START_DELAY_NS
         self.began_at = self.measured_from = self.phase_began = time.time() + START_DELAY_NS / 1e9
-        self.note_cpu()
+        self.books.begin(self.crew.hands.values())
         self.is_running = True
         self.crew.tell_all("start", t0_ns=self.t0_ns)
 
@@ -232,20 +210,8 @@ class Supervisor:
     def reset(self) -> None:
         """Begin to measure anew. Counters only grow: what they are now is remembered and taken away later."""
         self.say(f"All {self.options.users} users hatched, resetting metrics (disable with --no-reset-metrics).\n")
-        self.books.baseline = self.total()
+        self.books.reset(list(self.crew.hands.values()))
         self.measured_from = time.time()
-        self.note_cpu()
-        for hand in self.crew.hands.values():
-            hand.arena.epoch += 1
-
-    def note_cpu(self) -> None:
-        self.books.cpu_before = {hand.pid: hand.cpu_seconds() for hand in self.crew.hands.values()}
-
-    def total(self) -> Snapshot:
-        found = self.books.left
-        for hand in self.crew.hands.values():
-            found = found + Snapshot.read(hand.arena)
-        return found
 
     def add_phase(self, action: str, before: int, after: int) -> None:
         now = time.time()
@@ -262,15 +228,10 @@ class Supervisor:
         self.stop_reason, self.stopped_at = reason, time.monotonic()
         running = sum(hand.arena.users_running for hand in self.crew.hands.values())
         self.add_phase("Maintaining" if self.all_started else "Increasing", running if self.all_started else 0, running)
-        self.note_final_cpu()
+        self.books.end(self.crew.hands.values())
         LOGGER.info("stopping after %d seconds...", round(time.time() - self.began_at))
         LOGGER.info("waiting for users to exit")
         self.crew.tell_all("stop")
-
-    def note_final_cpu(self) -> None:
-        for hand in self.crew.hands.values():
-            used = hand.cpu_seconds() - self.books.cpu_before.get(hand.pid, 0.0)
-            self.books.cpu[hand.index] = self.books.cpu.get(hand.index, 0.0) + used
 
     def end_the_stuck(self) -> None:
         """Kill engines that cannot stop: their loop stands still, or their time is up twice over."""
@@ -406,19 +367,15 @@ class Supervisor:
         self.outcome.report = self.report()
 
     def report(self) -> Report:
-        snapshot = self.books.left - self.books.baseline
         wall = max(self.ended_at - self.measured_from, 0.0)
         return Report(
-            snapshot=snapshot,
+            snapshot=self.books.measured(),
             duration=wall,
             classes=tuple(ReportClass(item["name"], tuple(item["rows"])) for item in self.description["classes"]),
             phases=tuple(self.phases),
             hosts=tuple(self.hosts()),
             incidents=tuple(self.incidents),
-            engines=tuple(
-                EngineHealth(index, self.books.cpu.get(index, 0.0), wall, self.books.requests.get(index, 0))
-                for index in range(self.engines)
-            ),
+            engines=self.books.healths(self.engines, wall),
             versions=versions(),
             seed=self.seed,
             users=self.options.users,
@@ -446,26 +403,3 @@ def with_signals(handler: Callable[[int], None]) -> None:
             loop.add_signal_handler(number, handler, number)
         except (ValueError, RuntimeError):  # not the main thread: a notebook has handlers of its own
             return
-
-
-def settings_of(options: Options) -> dict[str, Any]:
-    """Return the policy that every engine's requests follow: the fields of `_core.Settings`."""
-    return {
-        "base": options.host,
-        "timeout": options.timeout,
-        "connect_timeout": options.connect_timeout,
-        "max_body": options.max_body,
-        "cacert": limits.ca_file(options.cacert),
-        "verify": not options.accept_invalid_certs,
-        "proxy": options.proxy,
-        "keepalive": not options.no_keepalive,
-        "max_connection_age": options.max_connection_age,
-        "tls_resume": options.tls_resume,
-        "lane": options.lane,
-        "http_version": options.http_version,
-        "user_agent": f"gaggle/{VERSION}",
-    }
-
-
-def versions() -> dict[str, str]:
-    return {"gaggle": VERSION, "libcurl": transfer_version(), "python": platform.python_version()}

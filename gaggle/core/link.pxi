@@ -235,14 +235,16 @@ cdef class Link(Exchange):
         return 0
 
     cdef int pull(self) except -1:
-        """Receive what is there: one piece of a plain connection, whose event comes again; all of a TLS connection."""
+        """Receive what is there: one piece of a plain connection, whose event comes again; all that libcurl may hold of
+        the answer on a TLS connection. The answer to a request that its task has just sent will have an event."""
+        cdef Request request = self.request
         cdef Py_ssize_t count
         cdef int code
         while True:
             count = self.receive()
             if count > 0:
                 code = self.take(count)
-                if code < 0 or self.request is None or not self.is_secure:
+                if code < 0 or self.request is not request or not self.is_secure:
                     return 0
             elif count == 0:
                 return self.ended()

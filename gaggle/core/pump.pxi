@@ -47,6 +47,15 @@ cdef class Pump:
     cdef dict sites
     cdef bint no_more_waiting
 
+    def __cinit__(self, *args, **kwargs):
+        self.epoll = -1
+
+    def __dealloc__(self):
+        if self.multi != NULL:
+            curl_multi_cleanup(self.multi)     # closes what is idle; calls back, so epoll is still there
+        if self.epoll >= 0:
+            posix_close(self.epoll)
+
     def __init__(self, Arena arena, Settings settings):
         global pump_current
         self.arena, self.settings = arena, settings
@@ -142,7 +151,7 @@ cdef class Pump:
         return self.asyncio_selector.get_key(fileobj)
 
     def close(self):
-        """Let go of asyncio's side. The rest goes with the process."""
+        """Let go of asyncio's side. The rest goes with the pump."""
         global pump_current
         if pump_current is self:
             pump_current = None
@@ -216,7 +225,7 @@ cdef class Pump:
             link.happened(events)
             return self.drive(CURL_SOCKET_TIMEOUT, 0, 0)
         if not entry.is_wanted:
-            sockets_idle_event(self.epoll, descriptor)
+            sockets_idle_event(self.epoll, descriptor, events)
             return 0
         return self.act(descriptor, (CURL_CSELECT_IN if events & EPOLLIN else 0)
                         | (CURL_CSELECT_OUT if events & EPOLLOUT else 0)

@@ -132,9 +132,16 @@ cdef int sockets_on_change(CURL* easy, int descriptor, int what, void* userdata,
     return 0
 
 
-cdef void sockets_idle_event(int epoll, int descriptor) noexcept nogil:
-    """Something came on a connection that nobody uses. If it is the end, answer it: no CLOSE_WAIT, no wake-ups."""
+cdef void sockets_idle_event(int epoll, int descriptor, uint32_t events) noexcept nogil:
+    """Something came on a connection that nobody uses. If it is the end, answer it: no CLOSE_WAIT, no wake-ups.
+
+    Bytes stay until libcurl reads them (a ticket of TLS, a ping of HTTP/2): behind them only the end is of interest.
+    """
     cdef char byte
-    sockets_unregister(epoll, descriptor)
-    if sockets[descriptor].is_ours and recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0:
+    if not sockets[descriptor].is_ours:
+        sockets_unregister(epoll, descriptor)
+    elif events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) or recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0:
+        sockets_unregister(epoll, descriptor)
         shutdown(descriptor, SHUT_RDWR)
+    else:
+        sockets_register(epoll, descriptor, EPOLLRDHUP)

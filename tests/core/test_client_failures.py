@@ -39,7 +39,9 @@ def test_the_timeout_of_the_run_is_that_of_every_request(engine_loop: MakeEngine
     assert (default.error, longer.status) == ("timeout", 200)
 
 
-def test_a_late_answer_is_never_taken_for_that_of_another_request(engine: EngineLoop, user: User, server: Server) -> None:
+def test_a_late_answer_is_never_taken_for_that_of_another_request(
+    engine: EngineLoop, user: User, server: Server
+) -> None:
     async def hurry() -> list[str]:
         late = await user.get("/slow?ms=300", timeout=0.1)
         answers = [await user.get("/echo") for _ in range(3)]
@@ -145,7 +147,9 @@ RAW_ERRORS = [
 
 
 @pytest.mark.parametrize(("answer", "error"), RAW_ERRORS)
-def test_what_is_no_whole_answer_is_an_error_in_both_lanes(engine_loop: MakeEngineLoop, answer: bytes, error: str) -> None:
+def test_what_is_no_whole_answer_is_an_error_in_both_lanes(
+    engine_loop: MakeEngineLoop, answer: bytes, error: str
+) -> None:
     with Scripted(answer) as listener:
         engine = engine_loop(listener.url)
         response = engine.run(engine.user().get("/"))

@@ -21,7 +21,11 @@ def ask(engine_loop: MakeEngineLoop, answer: bytes, method: str = "get", **setti
 
 
 def plain(body: bytes, content_type: str = "text/plain") -> bytes:
-    return b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (content_type.encode(), len(body), body)
+    return b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (
+        content_type.encode(),
+        len(body),
+        body,
+    )
 
 
 def test_a_response_tells_what_came(engine: EngineLoop, user: User, server: Server) -> None:
@@ -69,7 +73,9 @@ def test_the_times_of_a_response_are_seconds_from_the_call(engine: EngineLoop, u
     assert row.first_byte.maximum() == pytest.approx(response.first_byte * 1e6, rel=0.01)
 
 
-def test_a_response_with_a_bad_status_raises_only_when_it_is_told_to(engine: EngineLoop, user: User, server: Server) -> None:
+def test_a_response_with_a_bad_status_raises_only_when_it_is_told_to(
+    engine: EngineLoop, user: User, server: Server
+) -> None:
     response = engine.run(user.get("/status/404"))
 
     with pytest.raises(RequestError, match=f"GET {server.url}/status/404: 404 Not Found") as raised:
@@ -140,7 +146,12 @@ HEADS = [
     (b"HTTP/1.1 404 Gef\xfcllt\r\nContent-Length: 0\r\n\r\n", 404, "Gef\xfcllt", "1.1"),
     (b"HTTP/1.0 200 OK\r\n\r\n", 200, "OK", "1.0"),
     (b"HTTP/1.1 200 OK\nContent-Length: 0\n\n", 200, "OK", "1.1"),
-    (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n", 201, "Created", "1.1"),
+    (
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n",
+        201,
+        "Created",
+        "1.1",
+    ),
     (b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + b"HTTP/1.1 204 No Content\r\n\r\n", 204, "No Content", "1.1"),
     (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", 304, "Not Modified", "1.1"),
 ]
@@ -199,7 +210,9 @@ def test_an_encoding_may_be_asked_for_and_is_decoded_all_the_same(engine: Engine
 
 
 @pytest.mark.parametrize(("status", "method"), [(200, "HEAD"), (204, "GET"), (304, "GET")])
-def test_where_there_is_no_body_there_is_nothing_to_decode(engine_loop: MakeEngineLoop, status: int, method: str) -> None:
+def test_where_there_is_no_body_there_is_nothing_to_decode(
+    engine_loop: MakeEngineLoop, status: int, method: str
+) -> None:
     answer = b"HTTP/1.1 %d X\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n" % status
 
     response = ask(engine_loop, answer, method.lower())

@@ -32,7 +32,9 @@ def engine(engine_loop: MakeEngineLoop, https_server: HttpsServer) -> EngineLoop
 # Who is believed.
 
 
-def test_a_certificate_of_a_ca_that_is_known_is_believed(engine: EngineLoop, user: User, https_server: HttpsServer) -> None:
+def test_a_certificate_of_a_ca_that_is_known_is_believed(
+    engine: EngineLoop, user: User, https_server: HttpsServer
+) -> None:
     statuses = [engine.run(user.get("/")).status for _ in range(3)]
 
     assert statuses == [200] * 3
@@ -79,7 +81,9 @@ def test_a_ca_file_that_cannot_be_read_is_an_error_by_name(
     assert refusal(engine_loop, https_server, str(tmp_path / "none.pem")) == "CA file cannot be read"
 
 
-def test_a_name_of_the_certificate_is_as_good_as_the_address(engine_loop: MakeEngineLoop, https_server: HttpsServer) -> None:
+def test_a_name_of_the_certificate_is_as_good_as_the_address(
+    engine_loop: MakeEngineLoop, https_server: HttpsServer
+) -> None:
     engine = engine_loop(https_server.url.replace("127.0.0.1", "localhost"), cacert=str(https_server.ca_file))
 
     assert engine.run(engine.user().get("/")).ok
@@ -96,10 +100,10 @@ def test_everybody_is_believed_who_need_not_prove_anything(
     assert [engine.run(user.get("/")).status for _ in range(2)] == [200, 200]
 
 
-def test_a_server_that_speaks_no_tls_is_an_error_by_name(engine_loop: MakeEngineLoop, server: Server) -> None:
-    engine = engine_loop(server.url.replace("http:", "https:"), cacert=limits.ca_file(None))
-
-    response = engine.run(engine.user().get("/"))
+def test_a_server_that_speaks_no_tls_is_an_error_by_name(engine_loop: MakeEngineLoop) -> None:
+    with Listener(lambda connection: connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as plain:
+        engine = engine_loop(f"https://127.0.0.1:{plain.port}", cacert=limits.ca_file(None))
+        response = engine.run(engine.user().get("/"))
 
     assert response.status == 0
     assert response.error.startswith("TLS handshake failed")
@@ -114,7 +118,9 @@ def test_a_server_that_wants_tls_is_an_error_too(engine_loop: MakeEngineLoop, ht
     assert response.error in ("answer is not HTTP", "closed without an answer", "connection lost")
 
 
-def test_refused_certificates_are_not_asked_for_again_and_again(engine_loop: MakeEngineLoop, https_server: HttpsServer) -> None:
+def test_refused_certificates_are_not_asked_for_again_and_again(
+    engine_loop: MakeEngineLoop, https_server: HttpsServer
+) -> None:
     engine = engine_loop(https_server.url, cacert=limits.ca_file(None))
     user = engine.user()
 
@@ -189,7 +195,9 @@ def test_streams_pass(engine: EngineLoop, user: User) -> None:
     assert pieces > 1
 
 
-def test_the_server_waits_for_a_slow_reader_of_a_stream(engine: EngineLoop, user: User, https_server: HttpsServer) -> None:
+def test_the_server_waits_for_a_slow_reader_of_a_stream(
+    engine: EngineLoop, user: User, https_server: HttpsServer
+) -> None:
     async def read() -> int:
         response = await user.get("/chunked?n=30000000&piece=100000", stream=True)
         await asyncio.sleep(0.3)
@@ -205,7 +213,9 @@ def test_streamed_uploads_pass(engine: EngineLoop, user: User) -> None:
     assert response.json()["bytes"] == 1_000_000
 
 
-def test_six_connections_serve_any_number_of_requests(engine: EngineLoop, user: User, https_server: HttpsServer) -> None:
+def test_six_connections_serve_any_number_of_requests(
+    engine: EngineLoop, user: User, https_server: HttpsServer
+) -> None:
     async def at_once() -> list[int]:
         return [response.status for response in await asyncio.gather(*(user.get("/slow?ms=10") for _ in range(30)))]
 
@@ -230,7 +240,9 @@ def test_errors_have_the_same_names(engine: EngineLoop, user: User, path: str, e
     assert engine.run(user.get("/")).ok
 
 
-def test_connections_that_the_server_closes_are_replaced(engine: EngineLoop, user: User, https_server: HttpsServer) -> None:
+def test_connections_that_the_server_closes_are_replaced(
+    engine: EngineLoop, user: User, https_server: HttpsServer
+) -> None:
     async def browse() -> list[int]:
         found = []
         for path in ("/close", "/", "/until-close", "/close-idle?ms=1", "/"):
@@ -255,7 +267,9 @@ def test_a_cancelled_request_is_given_up(engine: EngineLoop, user: User, https_s
     assert engine.row("GET /stall").unfinished == 1
 
 
-def test_connections_are_not_kept_where_that_is_not_wanted(engine_loop: MakeEngineLoop, https_server: HttpsServer) -> None:
+def test_connections_are_not_kept_where_that_is_not_wanted(
+    engine_loop: MakeEngineLoop, https_server: HttpsServer
+) -> None:
     engine = engine_loop(https_server.url, cacert=str(https_server.ca_file), keepalive=False)
     user = engine.user()
 
@@ -290,8 +304,12 @@ def test_a_session_is_resumed_by_the_same_user_only(
 # Between the two.
 
 
-def test_redirects_lead_in_and_out_of_tls(engine: EngineLoop, user: User, server: Server, https_server: HttpsServer) -> None:
-    inwards = engine.run(user.get(f"{server.url}/redirect-to?url={quote(f'{https_server.url}/echo', safe='')}", auth="token"))
+def test_redirects_lead_in_and_out_of_tls(
+    engine: EngineLoop, user: User, server: Server, https_server: HttpsServer
+) -> None:
+    inwards = engine.run(
+        user.get(f"{server.url}/redirect-to?url={quote(f'{https_server.url}/echo', safe='')}", auth="token")
+    )
     outwards = engine.run(user.get(f"/redirect-to?url={quote(f'{server.url}/echo', safe='')}", auth="token"))
 
     assert inwards.url == f"{https_server.url}/echo"
@@ -336,7 +354,9 @@ def test_a_tunnel_that_is_refused_is_an_error_by_name(engine_loop: MakeEngineLoo
 # HTTP/2.
 
 
-def test_http2_is_spoken_where_it_is_asked_for(engine_loop: MakeEngineLoop, nginx: Nginx, https_server: HttpsServer) -> None:
+def test_http2_is_spoken_where_it_is_asked_for(
+    engine_loop: MakeEngineLoop, nginx: Nginx, https_server: HttpsServer
+) -> None:
     engine = engine_loop(nginx.https_url, cacert=str(https_server.ca_file))
 
     one, two = engine.run(engine.user().get("/")), engine.run(engine.user().get("/", http_version="2"))
@@ -355,7 +375,9 @@ def test_http2_carries_many_requests_on_one_connection(
     user = engine.user()
 
     async def at_once() -> list[int]:
-        found = await asyncio.gather(*(user.get(path) for path in ("/", "/page.html", "/big.bin", "/404", "/small.txt") * 4))
+        found = await asyncio.gather(
+            *(user.get(path) for path in ("/", "/page.html", "/big.bin", "/404", "/small.txt") * 4)
+        )
         return [len(response.body) for response in found]
 
     sizes = engine.run(at_once())

@@ -15,11 +15,12 @@ PACKAGE = Path(__file__).parents[2] / "gaggle"
 # (report/) is one name here, and its files may import each other.
 LAYERS = (
     {"errors", "units", "_core"},
-    {"options", "plan", "protocol", "channel", "metrics", "user", "limits"},
-    {"sources", "usage", "loadtest", "thresholds", "report", "logs", "transport"},
-    {"rules", "life"},
+    {"options", "plan", "channel", "metrics", "user", "limits", "joining"},
+    {"sources", "usage", "loadtest", "thresholds", "report", "logs", "transport", "protocol"},
+    {"rules", "life", "policy"},
     {"engine"},
     {"launcher", "crew"},
+    {"books"},
     {"supervisor"},
     {"worker", "manager", "controller"},
     {"session"},

@@ -1,0 +1,63 @@
+"""What was counted on this machine: by engines that run, and by those that have gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from gaggle.crew import Hand
+from gaggle.metrics import Snapshot
+from gaggle.report.model import EngineHealth
+
+
+@dataclass(slots=True)
+class Books:
+    """What engines left behind, and what was counted before the measuring began. Counters only grow: the rest is sums."""
+
+    left: Snapshot = field(default_factory=Snapshot.empty)
+    baseline: Snapshot = field(default_factory=Snapshot.empty)
+    cpu_before: dict[int, float] = field(default_factory=dict)  # by pid, seconds
+    cpu: dict[int, float] = field(default_factory=dict)  # by engine, seconds
+    requests: dict[int, int] = field(default_factory=dict)  # by engine
+
+    def total(self, hands: Iterable[Hand]) -> Snapshot:
+        """Return all that was counted so far."""
+        found = self.left
+        for hand in hands:
+            found = found + Snapshot.read(hand.arena)
+        return found
+
+    def measured(self) -> Snapshot:
+        """Return what was counted since the measuring began, once all engines have gone."""
+        return self.left - self.baseline
+
+    def begin(self, hands: Iterable[Hand]) -> None:
+        """Note the CPU time from which on engines are measured."""
+        self.cpu_before = {hand.pid: hand.cpu_seconds() for hand in hands}
+
+    def reset(self, hands: list[Hand]) -> None:
+        """Begin to measure anew: what the counters are now is remembered and taken away later."""
+        self.baseline = self.total(hands)
+        self.begin(hands)
+        for hand in hands:
+            hand.arena.epoch += 1
+
+    def end(self, hands: Iterable[Hand]) -> None:
+        """Note what CPU time the engines have used by now, which cannot be asked any more when they have gone."""
+        for hand in hands:
+            used = hand.cpu_seconds() - self.cpu_before.get(hand.pid, 0.0)
+            self.cpu[hand.index] = self.cpu.get(hand.index, 0.0) + used
+
+    def close(self, hand: Hand) -> None:
+        """Take over what an engine has counted; what it had begun and not ended is unfinished."""
+        found = Snapshot.read(hand.arena)
+        found.close_books()
+        self.requests[hand.index] = self.requests.get(hand.index, 0) + sum(row.count for row in found.requests())
+        self.left = self.left + found
+        hand.arena.close()
+
+    def healths(self, engines: int, wall: float) -> tuple[EngineHealth, ...]:
+        """Return how hard each engine worked in the `wall` seconds that were measured."""
+        return tuple(
+            EngineHealth(index, self.cpu.get(index, 0.0), wall, self.requests.get(index, 0)) for index in range(engines)
+        )
