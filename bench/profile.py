@@ -38,7 +38,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--lane", choices=("fast", "libcurl"), default="fast")
     parser.add_argument("--users", type=int, default=64, metavar="N")
     parser.add_argument("--workload", choices=[each.name for each in WORKLOADS], default="status")
-    parser.add_argument("--seconds", type=float, default=5.0, metavar="S", help="how long it runs (5)")
+    parser.add_argument("--requests", type=int, metavar="N", help="how many it makes (200,000; under callgrind 20,000)")
     parser.add_argument("--top", type=int, default=40, metavar="N", help="lines to print (40)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the tool's data here")
     parser.add_argument("--inside", help=argparse.SUPPRESS)  # we are the process under the tool; the rest as JSON
@@ -60,7 +60,7 @@ def outside(options: argparse.Namespace) -> None:
             "cacert": str(server.ca_file),
             "lane": options.lane,
             "users": options.users,
-            "seconds": options.seconds,
+            "requests": options.requests or (20_000 if options.tool == "callgrind" else 200_000),
         }
         command = ["taskset", "-c", str(cores[-1]), *TOOLS[options.tool](data)]
         command += [sys.executable, __file__, "--inside", json.dumps(order)]
@@ -133,8 +133,6 @@ def callgrind_costs(data: Path, requests: float) -> list[Cost]:
 
 def inside(order: dict[str, object]) -> None:
     """Run an engine in this process and print, as JSON, what it did and what that cost."""
-    import threading
-
     from gaggle import loadtest
     from gaggle._core import Arena
     from gaggle.channel import Channel
@@ -142,7 +140,7 @@ def inside(order: dict[str, object]) -> None:
     from gaggle.metrics import Snapshot
 
     arena, (ours, theirs) = Arena.create(), Channel.pair()
-    users, seconds = int(str(order["users"])), float(str(order["seconds"]))
+    users, wanted = int(str(order["users"])), int(str(order["requests"]))
     settings = {"base": order["url"], "cacert": order["cacert"], "lane": order["lane"]}
     engine = Engine(
         arena,
@@ -150,13 +148,22 @@ def inside(order: dict[str, object]) -> None:
         loadtest.load(str(order["load_test"])),
         Order(index=0, engines=1, users=users, hatch_rate=1e6, seed=1, stop_timeout=30.0, settings=settings),
     )
+
+    def answered() -> int:
+        return sum(row.count for row in Snapshot.read(arena).requests())
+
+    def look() -> None:
+        if answered() >= wanted:
+            ours.send("stop")
+        else:
+            engine.loop.call_later(0.05, look)
+
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
     ours.send("start", t0_ns=time.monotonic_ns())
-    threading.Timer(seconds, ours.send, ["stop"]).start()
+    engine.loop.call_soon(look)
     engine.run()
     after, ended = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
-    answered = sum(row.count for row in Snapshot.read(arena).requests())
-    found = {"requests": answered, "seconds": ended - began}
+    found = {"requests": answered(), "seconds": ended - began}
     found |= {"user": after.ru_utime - before.ru_utime, "system": after.ru_stime - before.ru_stime}
     found |= {"process": after.ru_utime + after.ru_stime}  # with its start: that is what a tool sees
     print(json.dumps(found), flush=True)

@@ -17,6 +17,8 @@ import cpu
 import measure
 import nginx
 
+from gaggle._core import Arena
+
 HERE = Path(__file__).parent
 LOADTESTS = HERE / "loadtests"
 LANES = ("fast", "libcurl")
@@ -45,6 +47,10 @@ class Trial:
         self.until(lambda: len(cpu.family(self.process.pid)) >= 2 + self.engine_count, "the engines are there")
         return cpu.family(self.process.pid)
 
+    def arenas(self) -> list[Arena]:
+        """Return what the engines count in."""
+        return [Arena.attach(os.open(path, os.O_RDWR)) for pid in self.family()[2:] for path in arena_files(pid)]
+
     def until(self, happened: Callable[[], bool], what: str, seconds: float = STARTING_SECONDS, step: float = 0.05) -> None:
         """Wait until something has happened. Raises RuntimeError when gaggle ends or `seconds` are over before."""
         deadline = time.monotonic() + seconds
@@ -58,6 +64,12 @@ class Trial:
         self.output.flush()
         text = Path(f"/proc/self/fd/{self.output.fileno()}").read_text(errors="replace")
         return text[-2_000:]
+
+
+def arena_files(pid: int) -> list[Path]:
+    """Return the arenas that an engine has open; it has one from before its first user on."""
+    files = Path(f"/proc/{pid}/fd").iterdir()
+    return [file for file in files if "gaggle-arena" in os.readlink(file)]
 
 
 def cores() -> tuple[int, int]:

@@ -24,6 +24,7 @@ _Result = TypeVar("_Result", covariant=True)
 
 # What the options of a request may be.
 _Text: TypeAlias = str | int | float | None
+_Field: TypeAlias = str | bytes | int | float | None
 _Params: TypeAlias = Mapping[str, _Text | Sequence[_Text]] | Sequence[tuple[str, _Text]] | str
 _Form: TypeAlias = Mapping[str, object] | Sequence[tuple[str, object]]
 _Bytes: TypeAlias = bytes | bytearray | memoryview
@@ -348,7 +349,7 @@ class Client:
         *,
         name: str | None = None,
         params: _Params | None = None,
-        headers: Mapping[str, _Text] | None = None,
+        headers: Mapping[str, _Field] | None = None,
         data: _Data | None = None,
         json: object = None,
         files: _Files | None = None,
@@ -367,7 +368,7 @@ class Client:
         *,
         name: str | None = None,
         params: _Params | None = None,
-        headers: Mapping[str, _Text] | None = None,
+        headers: Mapping[str, _Field] | None = None,
         data: _Data | None = None,
         json: object = None,
         files: _Files | None = None,
@@ -386,7 +387,7 @@ class Client:
         *,
         name: str | None = None,
         params: _Params | None = None,
-        headers: Mapping[str, _Text] | None = None,
+        headers: Mapping[str, _Field] | None = None,
         data: _Data | None = None,
         json: object = None,
         files: _Files | None = None,
@@ -405,7 +406,7 @@ class Client:
         *,
         name: str | None = None,
         params: _Params | None = None,
-        headers: Mapping[str, _Text] | None = None,
+        headers: Mapping[str, _Field] | None = None,
         data: _Data | None = None,
         json: object = None,
         files: _Files | None = None,
@@ -426,7 +427,7 @@ class Client:
         *,
         name: str | None = None,
         params: _Params | None = None,
-        headers: Mapping[str, _Text] | None = None,
+        headers: Mapping[str, _Field] | None = None,
         files: _Files | None = None,
         auth: _Auth | None = None,
         timeout: float | None = None,
@@ -445,7 +446,7 @@ class Client:
         *,
         name: str | None = None,
         params: _Params | None = None,
-        headers: Mapping[str, _Text] | None = None,
+        headers: Mapping[str, _Field] | None = None,
         files: _Files | None = None,
         auth: _Auth | None = None,
         timeout: float | None = None,
@@ -464,7 +465,7 @@ class Client:
         *,
         name: str | None = None,
         params: _Params | None = None,
-        headers: Mapping[str, _Text] | None = None,
+        headers: Mapping[str, _Field] | None = None,
         files: _Files | None = None,
         auth: _Auth | None = None,
         timeout: float | None = None,
@@ -482,7 +483,7 @@ class Client:
         *,
         name: str | None = None,
         params: _Params | None = None,
-        headers: Mapping[str, _Text] | None = None,
+        headers: Mapping[str, _Field] | None = None,
         data: _Data | None = None,
         json: object = None,
         files: _Files | None = None,

@@ -28,6 +28,8 @@ BLOCKED_NS = 100_000_000
 BLOCKED_SIGNAL = signal.SIGUSR2
 LONGEST_TRACEBACK = 20_000
 CANCEL_AGAIN_SECONDS = 0.5
+# Python's collector must not look at every user again and again: at 10,000 users that stopped the engine for 120 ms.
+USERS_BETWEEN_FREEZES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,9 @@ class Engine:
             if self.is_stopping:
                 return
             self.hatch(number, place + 1, self.rosters[layout[number - 1]])
+            if place % USERS_BETWEEN_FREEZES == 0:
+                gc.freeze()
+        gc.freeze()
         self.finish_when_empty()
 
     def due(self, place: int, number: int) -> float:
@@ -205,7 +210,6 @@ def become_engine(seed: int) -> None:
     """Make a forked process a world of its own: its own luck, no collector runs over what it shares with its parent."""
     # Forked engines inherit one random state: without this they all draw the same numbers.
     random.seed(seed)
-    gc.unfreeze()
     gc.enable()
 
 

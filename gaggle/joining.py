@@ -22,6 +22,7 @@ FILE_OPTION = "--join-token-file"
 PREFIX = "gaggle-"
 SECRET_BYTES = 32
 CHECK_BYTES = 3  # a typo goes unnoticed once in 16 million times; with the secret 35 bytes: 56 letters, no padding
+ALPHABET = set("abcdefghijklmnopqrstuvwxyz234567")  # base32: nothing that looks like something else
 LETTERS = (SECRET_BYTES + CHECK_BYTES) * 8 // 5
 LONGEST_FILE = 4_096  # enough for a token with blanks around it, and an end to /dev/zero
 HIDDEN = "(not shown)"  # in errors: what a person has mistyped is nearly the token
@@ -61,10 +62,9 @@ class Token:
         letters = letters.removeprefix(PREFIX)
         if len(letters) != LETTERS:
             raise ValueError(f"must have {LETTERS} letters after {PREFIX}, not {len(letters)}: was it cut off?")
-        try:
-            data = base64.b32decode(letters.upper())
-        except ValueError:  # binascii.Error, or letters that are not ASCII
-            raise ValueError(f"may only have the letters a-z and 2-7 after {PREFIX}") from None
+        if set(letters) - ALPHABET:
+            raise ValueError(f"may only have the letters a-z and 2-7 after {PREFIX}")
+        data = base64.b32decode(letters.upper())
         secret, check = data[:SECRET_BYTES], data[SECRET_BYTES:]
         if not hmac.compare_digest(check, _check(secret)):
             raise ValueError("is mistyped: its last letters do not fit the others")

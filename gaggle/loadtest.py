@@ -99,7 +99,7 @@ def load(path: str, only: Iterable[str] = ()) -> LoadTest:
         classes=tuple(user_class(cls) for cls in kept),
         test_starts=tuple(check_async(each) for each in functions if marked(each, "test_start")),
         test_stops=tuple(check_async(each) for each in functions if marked(each, "test_stop")),
-        hooks=tuple(each for each in functions if marked(each, "on_request")),
+        hooks=tuple(check_plain(each) for each in functions if marked(each, "on_request")),
         defaults=plain_defaults(file, getattr(module, "defaults", {})),
     )
 
@@ -225,6 +225,14 @@ def make_task(key: str, function: Any) -> Task:
 def check_async(function: Any) -> Any:
     if not inspect.iscoroutinefunction(function):
         raise LoadTestError(f"{where(function)}: {function.__name__} must be an `async def`")
+    return function
+
+
+def check_plain(function: Any) -> Any:
+    if inspect.iscoroutinefunction(function):
+        raise LoadTestError(
+            f"{where(function)}: {function.__name__} must be a plain `def`: nobody waits for what @on_request marks"
+        )
     return function
 
 

@@ -61,6 +61,12 @@ def read_head(connection: socket.socket) -> bytes:
     return head
 
 
+def plain(body: bytes, content_type: str = "text/plain") -> bytes:
+    """Return a whole answer with this body."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
 class Scripted(Listener):
     """Sends one of `answers` after the other on each connection, each to a request without a body, and closes it.
 

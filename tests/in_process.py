@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from gaggle import User
+from bare import Scripted
+
+from gaggle import Response, User
 from gaggle._core import Arena, Pump, Settings
 from gaggle.metrics import Row, Snapshot
 
@@ -74,3 +76,11 @@ async def within(awaitable: Awaitable[Found], seconds: float) -> Found:
 
 
 MakeEngineLoop = Callable[..., EngineLoop]
+
+
+def ask(engine_loop: MakeEngineLoop, answer: bytes, method: str = "get", **settings: Any) -> Response:
+    """Return what a user makes of the bytes `answer`."""
+    with Scripted(answer) as listener:
+        engine = engine_loop(listener.url, **settings)
+        response: Response = engine.run(getattr(engine.user(), method)("/"))
+        return response

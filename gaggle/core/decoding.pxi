@@ -7,27 +7,32 @@ class DecodingError(ValueError):
 
 
 cdef class Inflater:
-    """gzip and deflate, the latter also without its zlib header, as servers send it."""
+    """gzip, or deflate, the latter also without its zlib header, as servers send it. As libcurl takes them."""
     cdef object stream
-    cdef bint is_fresh
+    cdef bint may_be_raw
+    cdef int most_unused           # bytes that may stand behind the end
 
-    def __init__(self):
-        self.stream, self.is_fresh = decoding_zlib.decompressobj(47), True
+    def __init__(self, bint is_gzip):
+        self.stream = decoding_zlib.decompressobj(47 if is_gzip else 15)       # 47: gzip or zlib, as the bytes say
+        self.may_be_raw = not is_gzip
 
     def decode(self, data, most=0):
         """Return decoded bytes, `most` of them if it is not 0. Raises DecodingError."""
         try:
             found = self.stream.decompress(data, most)
         except decoding_zlib.error as error:
-            if not self.is_fresh:
+            if not self.may_be_raw:
                 raise DecodingError(str(error)) from None
-            self.stream, self.is_fresh = decoding_zlib.decompressobj(-15), False
+            self.stream, self.may_be_raw, self.most_unused = decoding_zlib.decompressobj(-15), False, 4
             return self.decode(data, most)
-        self.is_fresh = False
+        self.may_be_raw = False
+        if len(self.stream.unused_data) > self.most_unused:
+            raise DecodingError("bytes behind the end")
         return found
 
     def rest(self, most=0):
-        return self.decode(self.stream.unconsumed_tail, most) if self.stream.unconsumed_tail else b""
+        """What `most` kept back."""
+        return b"" if self.stream.eof else self.decode(self.stream.unconsumed_tail, most)
 
     @property
     def is_whole(self):
@@ -57,19 +62,24 @@ cdef class Unbrotler:
         return self.stream.is_finished()
 
 
+cdef int DECODING_MOST_STEPS = 5                # MAX_ENCODE_STACK of libcurl
+
+
 cdef class Decoder:
     """All encodings of one body, the last one applied taken off first."""
     cdef list steps
 
     def __init__(self, str encodings):
+        cdef list names = [name.strip() for name in encodings.lower().split(",") if name.strip()]
         self.steps = []
-        for name in reversed(encodings.lower().split(",")):
-            name = name.strip()
+        if len(names) > DECODING_MOST_STEPS:
+            raise DecodingError(f"{len(names)} content encodings")
+        for name in reversed(names):
             if name in ("gzip", "x-gzip", "deflate"):
-                self.steps.append(Inflater())
+                self.steps.append(Inflater(name != "deflate"))
             elif name == "br":
                 self.steps.append(Unbrotler())
-            elif name not in ("", "identity", "none"):
+            elif name not in ("identity", "none"):
                 raise DecodingError(f"unknown content encoding {name}")
 
     def decode(self, data):
@@ -78,19 +88,19 @@ cdef class Decoder:
             data = step.decode(data)
         return data
 
-    def decode_all(self, data, most, is_cut=False):
+    def decode_all(self, data, most):
         """Return (decoded bytes, at most `most`; how many were dropped beyond). Raises DecodingError.
 
-        The dropped ones are counted, not kept: a small body may decode to a huge one. `is_cut` says that the end of
-        `data` was not kept, so that it may end anywhere.
+        The dropped ones are counted, not kept: a small body may decode to a huge one. An end that is missing is not
+        missed: libcurl and browsers take what has come.
         """
         dropped = 0
         for step in self.steps:
-            data, dropped = decoding_bounded(step, data, most, is_cut or dropped > 0)
+            data, dropped = decoding_bounded(step, data, most)
         return data, dropped
 
 
-cdef tuple decoding_bounded(object step, object data, Py_ssize_t most, bint is_cut):
+cdef tuple decoding_bounded(object step, object data, Py_ssize_t most):
     cdef bytes kept = step.decode(data, most + 1)
     cdef list pieces = [kept]
     cdef Py_ssize_t total = len(kept), counted = total
@@ -102,6 +112,4 @@ cdef tuple decoding_bounded(object step, object data, Py_ssize_t most, bint is_c
         if total <= most:
             pieces.append(kept)
             total += len(kept)
-    if not (step.is_whole or is_cut):
-        raise DecodingError("the encoded body is cut short")
     return b"".join(pieces)[:most], max(0, counted - most)

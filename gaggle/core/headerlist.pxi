@@ -8,6 +8,7 @@ cdef class HeaderList:
     cdef dict fields               # lower-cased name -> (name, value)
     cdef dict derived              # what `with_fields` has made: (name, value) -> HeaderList
     cdef bytes text                # as the fast lane sends them
+    cdef bint needs_libcurl        # they ask for what only libcurl does: a body in chunks, or one that waits for a 100
 
     def __dealloc__(self):
         if self.lines != NULL:
@@ -19,6 +20,7 @@ cdef class HeaderList:
         made.fields = fields
         for name, value in fields.values():
             made.add(header_line(name, value))
+        made.needs_libcurl = any([fields.get(name, ("", None))[1] is not None for name in ("expect", "transfer-encoding")])
         if "expect" not in fields:
             made.add(b"Expect:")   # without it a large upload waits a second for a 100 that few servers send
         return made
@@ -35,7 +37,8 @@ cdef class HeaderList:
         cdef list lines
         if self.text is None:
             lines = [b"" if name in self.fields else line for name, line in HEADERS_OF_ALL]
-            lines += [name.encode() + b": " + header_value(value) + b"\r\n" for key, (name, value) in self.fields.items()
+            lines += [(name.encode() + b": " + header_value(value)).rstrip() + b"\r\n"
+                      for key, (name, value) in self.fields.items()
                       if value is not None and key not in ("host", "transfer-encoding")]
             self.text = b"".join(lines)
         if "host" in self.fields:
@@ -91,6 +94,9 @@ cdef bytes header_value(object value):
     return value if isinstance(value, bytes) else str(value).encode()
 
 
+cdef object header_required = object()
+
+
 cdef class UserHeaders:
     """The headers that one user sends with every request; a mapping, names in any case."""
     cdef HeaderList list
@@ -119,12 +125,18 @@ cdef class UserHeaders:
     def __len__(self):
         return len(self.list.fields)
 
+    def pop(self, key, default=header_required):
+        found = self.get(key, default)
+        if found is header_required:
+            raise KeyError(key)
+        self.list = self.list.without((key.lower(),))
+        return found
+
     # What else a mapping can do is made of the above.
     get = client_mapping.get
     keys = client_mapping.keys
     values = client_mapping.values
     items = client_mapping.items
-    pop = client_mapping.pop
     popitem = client_mapping.popitem
     clear = client_mapping.clear
     update = client_mapping.update

@@ -24,11 +24,11 @@ cdef enum:
     HTTP1_BAD_BYTES = -56
     HTTP1_BAD_ENCODING = -61
     HTTP1_TOO_MANY = -100
-    HTTP1_MOST_HEAD = 307_200      # bytes of all heads: MAX_HTTP_RESP_HEADER_SIZE
+    HTTP1_MOST_HEAD = 307_200      # bytes of all heads, and trailers: MAX_HTTP_RESP_HEADER_SIZE
     HTTP1_MOST_LINE = 102_399      # bytes of a field: CURL_MAX_HTTP_HEADER, less its NUL
     HTTP1_MOST_FIELDS = 5_000      # of all heads, and trailers: MAX_HTTP_RESP_HEADER_COUNT
     HTTP1_MOST_TRAILER = 4_093     # bytes of a field without its line end: DYN_H1_TRAILER, less CR, LF and NUL
-    HTTP1_MOST_HEX = 16            # CHUNK_MAXNUM_LEN
+    HTTP1_MOST_HEX = 17            # CHUNK_MAXNUM_LEN, and one
 
 cdef extern from *:
     """
@@ -44,6 +44,7 @@ cdef struct Http1:
     int minor                      # of HTTP/1.x
     bint is_head                   # the answer to a HEAD: no body, whatever it says
     bint is_chunked
+    bint is_coded                  # it has a Transfer-Encoding that is not chunked: its length says nothing
     bint is_folded                 # a field of this head goes on over more than one line
     bint closes                    # the connection ends with this answer
     bint has_bytes                 # anything at all has come
@@ -54,7 +55,7 @@ cdef struct Http1:
     size_t start                   # of the field that is being read: its offset in the head
     size_t part                    # of its present line, where it is folded
     size_t seen                    # of the head: there is no line end before this offset but those that were handled
-    size_t taken                   # bytes of the lines that were read, 1xx answers included
+    size_t taken                   # bytes of the lines that were read, 1xx answers and trailers included
     size_t trailer                 # bytes of the trailer field that is being read
     bint trailer_colon             # what was seen in it
     bint trailer_nul
@@ -163,18 +164,21 @@ cdef int http1_length(Http1* parser, const char* value, const char* end) noexcep
 
 
 cdef int http1_codings(Http1* parser, const char* value, const char* end) noexcept nogil:
-    """Read a Transfer-Encoding: nothing but chunked was asked for. Behind it there must be nothing."""
+    """Read a Transfer-Encoding: nothing but chunked was asked for, and it must be the last. Without it the close ends the body."""
     cdef size_t size
     cdef const char* coding
     cdef bint is_last = False
     while True:
         coding = http1_element(&value, end, &size)
         if coding == NULL:
-            return HTTP1_MORE
+            break
         if http1_same(coding, size, b"chunked", 7):
             parser.is_chunked = is_last = True
         elif is_last or not http1_same(coding, size, b"identity", 8):
             return HTTP1_BAD_ENCODING
+    if not parser.is_chunked:
+        parser.is_coded = parser.closes = True
+    return HTTP1_MORE
 
 
 cdef bint http1_says(const char* value, const char* end, const char* word, size_t length) noexcept nogil:
@@ -198,16 +202,16 @@ cdef void http1_connection(Http1* parser, const char* value, const char* end) no
 
 
 cdef int http1_location(Http1* parser, const char* value, const char* end) noexcept nogil:
-    """Refuse a second, different Location: one of them is not the server's own."""
-    cdef uint64_t hashed = 14_695_981_039_346_656_037ULL       # FNV-1a
-    cdef size_t size, i
+    """Refuse a second, different Location: one of them is not the server's own. White space makes no difference."""
+    cdef uint64_t hashed = 0xCBF29CE484222325ULL                # FNV-1a
     value = http1_skip(value, end)
-    size = http1_trim(value, end)
-    for i in range(size):
-        hashed = (hashed ^ <unsigned char>value[i]) * <uint64_t>1_099_511_628_211
-    if size == 0 or parser.location == hashed:
+    if value == end:
         return HTTP1_MORE
-    if parser.location:
+    while value < end:
+        if not http1_is_space(value[0]):
+            hashed = (hashed ^ <unsigned char>value[0]) * <uint64_t>0x100000001B3ULL
+        value += 1
+    if parser.location and parser.location != hashed:
         return HTTP1_NOT_HTTP
     parser.location = hashed
     return HTTP1_MORE
@@ -222,7 +226,7 @@ cdef int http1_field(Http1* parser, Inbound* inbound, const char* line, size_t s
         return HTTP1_NOT_HTTP
     value += 1
     if http1_same(line, name, b"content-length", 14):
-        return HTTP1_MORE if http1_is_bodyless(parser) else http1_length(parser, value, end)
+        return HTTP1_MORE if parser.is_coded or http1_is_bodyless(parser) else http1_length(parser, value, end)
     if http1_same(line, name, b"transfer-encoding", 17):
         return HTTP1_MORE if parser.is_head or http1_is_bodyless(parser) else http1_codings(parser, value, end)
     if http1_same(line, name, b"connection", 10):
@@ -324,10 +328,10 @@ cdef void http1_frame(Http1* parser, Inbound* inbound) noexcept nogil:
         parser.state = HTTP1_DONE
     elif parser.is_chunked:
         parser.state = HTTP1_CHUNK_SIZE
-    elif parser.left == 0:
-        parser.state = HTTP1_DONE
+    elif parser.left == HTTP1_UNKNOWN or parser.is_coded:
+        parser.state = HTTP1_TO_CLOSE
     else:
-        parser.state = HTTP1_LENGTH if parser.left > 0 else HTTP1_TO_CLOSE
+        parser.state = HTTP1_LENGTH if parser.left else HTTP1_DONE
     if parser.state == HTTP1_DONE:
         inbound.flags &= ~<unsigned int>INBOUND_ENCODED
 
@@ -485,10 +489,13 @@ cdef int http1_trailer(Http1* parser, char byte) noexcept nogil:
         return 1
     if parser.trailer_nul or not parser.trailer_colon:
         return HTTP1_NOT_HTTP
-    parser.trailer, parser.trailer_colon = 0, False
     result = http1_count_field(parser)
     if result < 0:
         return result
+    parser.taken += parser.trailer + 2
+    if parser.taken > HTTP1_MOST_HEAD:
+        return HTTP1_BAD_BYTES
+    parser.trailer, parser.trailer_colon = 0, False
     parser.state = HTTP1_TRAILER if byte == c'\n' else HTTP1_TRAILER_FEED
     return 1
 
@@ -497,17 +504,11 @@ cdef int http1_trailer(Http1* parser, char byte) noexcept nogil:
 
 
 cdef int http1_eof(Http1* parser) noexcept nogil:
-    """The connection has ended: was that the end of the answer? A 1xx is none."""
+    """The connection has ended: was that the end of the answer? A 1xx is none, nor is a part of a status line."""
     if parser.state == HTTP1_TO_CLOSE:
         parser.state, parser.closes = HTTP1_DONE, True
         return HTTP1_COMPLETE
-    return HTTP1_CUT_SHORT if parser.seen or parser.state != HTTP1_HEAD else HTTP1_NOTHING
-
-
-cdef inline uint64_t http1_bytes(Http1* parser, Inbound* inbound) noexcept nogil:
-    """Return the bytes that came: heads, with the line that has no end yet, and body."""
-    cdef size_t begun = inbound.length - parser.start if parser.state == HTTP1_HEAD and inbound.length else 0
-    return parser.taken + begun + parser.body_bytes
+    return HTTP1_CUT_SHORT if parser.lines or parser.state != HTTP1_HEAD else HTTP1_NOTHING
 
 
 cdef class AnswerParser:

@@ -1,5 +1,5 @@
 # Where the bytes of an answer arrive, in both lanes. Plain C: filled without touching a Python object.
-from libc.string cimport memchr, memcmp, memcpy, memmove
+from libc.string cimport memchr, memcmp, memcpy
 
 cdef extern from "strings.h" nogil:
     int strncasecmp(const char*, const char*, size_t)
@@ -12,6 +12,7 @@ cdef enum:
     INBOUND_STREAM = 16            # somebody takes the pieces as they come
     INBOUND_PAUSED = 32
     INBOUND_ENCODED = 64           # the body is as the server encoded it: decode it when somebody reads it
+    INBOUND_REFUSED = 128          # the libcurl lane: what libcurl takes for a head is none
     INBOUND_STREAM_ROOM = 262_144  # bytes kept ahead of a reader of a stream before the server has to wait
     INBOUND_KEPT = 65_536          # a larger buffer is given back after its response
 
@@ -26,7 +27,9 @@ cdef struct Inbound:
     uint64_t dropped               # bytes of the body beyond the limit
     int64_t first_byte_ns
     unsigned int flags
-    int sends                      # times that a request was put on a connection
+    long sent                      # libcurl's lane: bytes of the request that were out when it was put on a connection
+    void* easy
+    uint64_t* resent               # where libcurl's lane counts all but the first, as they happen: an engine may die
 
 
 cdef int inbound_reserve(Inbound* inbound, size_t size) noexcept nogil:
@@ -85,7 +88,7 @@ cdef void inbound_restart(Inbound* inbound) noexcept nogil:
 cdef void inbound_clear(Inbound* inbound) noexcept nogil:
     """Be ready for another request."""
     inbound.length = inbound.head_length = inbound.status_length = 0
-    inbound.dropped, inbound.first_byte_ns, inbound.sends, inbound.flags = 0, 0, 0, 0
+    inbound.dropped, inbound.first_byte_ns, inbound.flags = 0, 0, 0
     if inbound.capacity > INBOUND_KEPT:
         free(inbound.data)
         inbound.data, inbound.capacity = NULL, 0

@@ -14,11 +14,14 @@ cdef extern from "sys/socket.h" nogil:
 cdef enum:
     LINK_BUFFER = 65_536
     LINK_TLS_PIECE = 16_384        # libcurl wants the same bytes again after CURLE_AGAIN, at least as many
+    LINK_TLS_PIECES = 16           # that are sent in one turn
     LINK_MOST_RESENDS = 5          # CONN_MAX_RETRIES of libcurl
     CURLE_OK = 0
     CURLE_SEND_ERROR = 55
     CURLE_RECV_ERROR = 56
     CURLE_AGAIN = 81
+
+cdef int64_t LINK_HELD_UP_NS = 10_000_000      # a turn that took less is not worth a system call
 
 cdef char link_buffer[LINK_BUFFER]             # of the engine: what is received is looked at and copied at once
 cdef int link_adopted = -1                     # the descriptor that libcurl must not close while it lets go of it
@@ -83,7 +86,6 @@ cdef class Link(Exchange):
         cdef list idle = self.pump.dialers
         cdef CURL* easy
         self.request = request
-        self.inbound.sends = 0
         self.dialer = <Dialer>idle.pop() if idle else Dialer.make(self.pump.settings)
         easy = self.dialer.easy
         curl_easy_setopt(easy, CURLOPT_PRIVATE, <void*>self)
@@ -148,7 +150,6 @@ cdef class Link(Exchange):
         self.request = request
         self.inbound.flags = INBOUND_STATUS_LINE | (INBOUND_STREAM if request.prepared.stream else 0)
         self.inbound.body_limit = self.pump.settings.max_body
-        self.inbound.sends += 1
         http1_begin(&self.parser, request.verb == VERB_HEAD or request.custom == b"HEAD")
         self.head, self.body, self.sent = request.wire(), request.body, 0
         self.tail = LINK_END if cookie is None else b"Cookie: " + cookie + b"\r\n\r\n"
@@ -159,7 +160,7 @@ cdef class Link(Exchange):
         return PyBytes_GET_SIZE(self.head) + PyBytes_GET_SIZE(self.tail) + (PyBytes_GET_SIZE(self.body) if self.body is not None else 0) - self.sent
 
     cdef int push(self) except -1:
-        """Send until all is out or the socket is full."""
+        """Send what the socket takes; between two pieces of a long body others have their turn, and an early answer is seen."""
         cdef int code = self.push_tls() if self.is_secure else self.push_plain()
         if code == CURLE_AGAIN:
             self.watch(self.is_reading, True)
@@ -173,17 +174,14 @@ cdef class Link(Exchange):
         cdef iovec parts[3]
         cdef msghdr message
         cdef ssize_t count
-        while self.left():
-            memset(&message, 0, sizeof(message))
-            message.msg_iov = parts
-            message.msg_iovlen = self.gather(parts)
-            count = sendmsg(self.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
-            if count < 0:
-                if errno == EINTR:
-                    continue
-                return CURLE_AGAIN if errno == EAGAIN else CURLE_SEND_ERROR
-            self.sent += count
-        return CURLE_OK
+        memset(&message, 0, sizeof(message))
+        message.msg_iov = parts
+        message.msg_iovlen = self.gather(parts)
+        count = sendmsg(self.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
+        if count < 0:
+            return CURLE_AGAIN if errno == EAGAIN or errno == EINTR else CURLE_SEND_ERROR
+        self.sent += count
+        return CURLE_AGAIN if self.left() else CURLE_OK
 
     cdef size_t gather(self, iovec* parts) noexcept:
         """Point at what of the three parts is not sent."""
@@ -202,28 +200,30 @@ cdef class Link(Exchange):
         """Through libcurl, from one piece of memory at a time."""
         cdef iovec parts[3]
         cdef size_t sent = 0
-        cdef int code
+        cdef int code, piece
         if self.sent == 0:         # head and tail in one record
             self.head, self.tail = self.head + self.tail, b""
-        while self.left():
+        for piece in range(LINK_TLS_PIECES):
+            if not self.left():
+                return CURLE_OK
             self.gather(parts)
             code = curl_easy_send(self.dialer.easy, parts[0].iov_base, min(parts[0].iov_len, <size_t>LINK_TLS_PIECE), &sent)
             if code:
                 return code
             self.sent += sent
-        return CURLE_OK
+        return CURLE_AGAIN if self.left() else CURLE_OK
 
     cdef int happened(self, uint32_t events) except -1:
-        """epoll has something for this connection."""
-        if self.request is None:
+        """epoll has something for this connection. What has come goes first: it may make an end of what is being sent."""
+        cdef Request request = self.request
+        if request is None:
             return self.idle_event()
-        if events & EPOLLOUT and self.is_writing:
-            self.push()
-        if self.request is None or self.fd < 0 or not events & ~<uint32_t>EPOLLOUT:
-            return 0
-        if self.is_reading:
-            return self.pull()
-        sockets_unregister(self.pump.epoll, self.fd)   # an end that the reader of a stream will come to: see it then
+        if events & ~<uint32_t>EPOLLOUT and self.is_reading:
+            self.pull()
+        elif events & ~<uint32_t>EPOLLOUT:
+            sockets_unregister(self.pump.epoll, self.fd)   # an end that the reader of a stream will come to: see it then
+        if events & EPOLLOUT and self.is_writing and self.request is request and self.fd >= 0:
+            return self.push()
         return 0
 
     cdef int idle_event(self) except -1:
@@ -351,7 +351,17 @@ cdef class Link(Exchange):
         return 0
 
     cdef bint is_usable(self, int64_t oldest_ns) noexcept:
-        return self.request is None and self.fd >= 0 and self.opened_ns >= oldest_ns
+        return self.request is None and self.fd >= 0 and self.opened_ns >= oldest_ns and not self.is_stale()
+
+    cdef bint is_stale(self) noexcept:
+        """Whether something came while the loop was held up, so that epoll could not yet say so: no answer to what is asked next."""
+        cdef size_t count = 0
+        cdef char byte
+        if clock_ns() - self.pump.returned_ns < LINK_HELD_UP_NS:
+            return False
+        if self.is_secure:
+            return curl_easy_recv(self.dialer.easy, link_buffer, LINK_BUFFER, &count) != CURLE_AGAIN
+        return recv(self.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 or errno != EAGAIN
 
     cdef void close(self) noexcept:
         """End the connection, opened or not."""
@@ -370,7 +380,7 @@ cdef class Link(Exchange):
             self.client.drop_link(self)
 
     cdef uint64_t bytes_in(self) except? 0:
-        return http1_bytes(&self.parser, &self.inbound)
+        return self.parser.taken + self.parser.body_bytes
 
     cdef uint64_t bytes_out(self) except? 0:
         return self.sent

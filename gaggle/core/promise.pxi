@@ -126,6 +126,11 @@ cdef class Promise(Timer):
         """What asyncio.gather raises for a request of its that was cancelled."""
         return promise_cancelled()
 
+    @property
+    def _cancel_message(self):
+        """What asyncio.gather(return_exceptions=True) asks for then."""
+        return None
+
     def add_done_callback(self, callback, *, context=None):
         if context is None:
             context = promise_copy_context()

@@ -16,10 +16,12 @@ cdef dict REQUEST_ERRORS = {
     8: "answer is not HTTP",
     16: "HTTP/2 error",
     18: "answer cut short",
+    23: "bad content encoding",    # bytes behind its end
     26: "the source of the body failed",
     42: "the source of the body failed",
     28: "connect timeout",
     35: "TLS handshake failed",
+    43: "answer is not HTTP",      # a trailer that is no field
     47: "too many redirects",
     52: "closed without an answer",
     55: "send failed",
@@ -104,9 +106,10 @@ cdef class Request(Promise):
     cdef int send_again(self) except -1:
         """The connection was closed before it could carry the request: put it on another one."""
         self.count_hop()
+        if self.exchange.bytes_out():              # else the connection had ended before: nothing was sent
+            self.pump.arena.at(self.prepared.slot).counts[RESENT] += 1
         self.leave()
         self.resends += 1
-        self.pump.arena.at(self.prepared.slot).counts[RESENT] += 1
         return self.send_fast()
 
     cdef bytes method_now(self):
@@ -164,8 +167,6 @@ cdef class Request(Promise):
         cdef uint64_t* counts = self.pump.arena.at(self.prepared.slot).counts
         counts[BYTES_OUT] += self.exchange.bytes_out()
         counts[BYTES_IN] += self.exchange.bytes_in()
-        if self.exchange.inbound.sends > 1 and isinstance(self.exchange, Transfer):
-            counts[RESENT] += self.exchange.inbound.sends - 1
         return 0
 
     cdef bint redirected(self, Response response) except -1:

@@ -66,14 +66,17 @@ cdef class Response:
     @property
     def reason(self):
         """The words after the status, "" when the server sent none."""
-        cdef bytes line = self.data[:self.status_length] if self.status_length else b""
-        return line.decode("latin-1").strip().partition(" ")[2].partition(" ")[2]
+        return self.status_text().partition(" ")[2][3:].strip()
 
     @property
     def http_version(self):
         """"1.0", "1.1", "2"; "" without an answer."""
+        return self.status_text().partition(" ")[0].partition("/")[2]
+
+    cdef str status_text(self):
+        """Return the status line, a space between version and number."""
         cdef bytes line = self.data[:self.status_length] if self.status_length else b""
-        return line.decode("latin-1").partition(" ")[0].partition("/")[2].strip()
+        return line.decode("latin-1").replace("\t", " ").strip()
 
     @property
     def headers(self):
@@ -88,7 +91,7 @@ cdef class Response:
             if self.prepared.stream:
                 raise RuntimeError("the body of a stream is read with `async for piece in response` or `await response.read()`")
             self.content_bytes = self.data[self.head_length:self.length] if self.length > self.head_length else b""
-            if self.is_encoded:
+            if self.is_encoded and self.content_bytes:
                 self.decode_body()
         return self.content_bytes
 
@@ -96,7 +99,7 @@ cdef class Response:
         """Decode the body, now that somebody reads it. One that cannot be decoded makes the request a failure."""
         try:
             self.content_bytes, dropped = Decoder(self.headers["content-encoding"]).decode_all(
-                self.content_bytes, self.pump.settings.max_body, self.dropped > 0)
+                self.content_bytes, self.pump.settings.max_body)
             self.dropped += dropped
         except DecodingError as error:
             self.content_bytes = b""
@@ -235,7 +238,7 @@ cdef class Response:
 cdef int response_status(Inbound* inbound) noexcept nogil:
     """Return the number in the status line; 0 without one."""
     cdef size_t i = 0
-    while i < inbound.status_length and inbound.data[i] != c' ':
+    while i < inbound.status_length and not http1_is_blank(inbound.data[i]):
         i += 1
     if i + 4 > inbound.status_length:
         return 0

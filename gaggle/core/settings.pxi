@@ -34,8 +34,10 @@ cdef class Settings:
         self.tunnels = not proxy or proxy.startswith("socks")
 
     cdef bint is_fast_for(self, Request request) noexcept:
-        """Whether the fast lane can do this: HTTP/1.1, with a body that is there, not by way of an HTTP proxy in the clear."""
+        """Whether the fast lane can do this: HTTP/1.1, with a body that is there and is sent as it is, not by way of an HTTP
+        proxy in the clear."""
         return (request.prepared.http_version == CURL_HTTP_VERSION_1_1 and request.verb != VERB_UPLOAD
+                and not request.headers.needs_libcurl
                 and (self.tunnels or request.url.secure) and self.is_fast)
 
     cdef list numbers(self):

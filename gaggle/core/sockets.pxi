@@ -132,15 +132,21 @@ cdef int sockets_on_change(CURL* easy, int descriptor, int what, void* userdata,
     return 0
 
 
+cdef inline bint sockets_is_text(unsigned char byte) noexcept nogil:
+    """Whether it cannot begin a record of TLS or a frame of HTTP/2."""
+    return byte >= 32 or byte == c'\r' or byte == c'\n'
+
+
 cdef void sockets_idle_event(int epoll, int descriptor, uint32_t events) noexcept nogil:
     """Something came on a connection that nobody uses. If it is the end, answer it: no CLOSE_WAIT, no wake-ups.
 
-    Bytes stay until libcurl reads them (a ticket of TLS, a ping of HTTP/2): behind them only the end is of interest.
+    Bytes stay until libcurl reads them (a ticket of TLS, a ping of HTTP/2): behind them only the end is of interest. But
+    a line of HTTP/1.1 would be taken for the next answer, as libcurl does not look at what is younger than a second.
     """
-    cdef char byte
+    cdef unsigned char byte = 0
     if not sockets[descriptor].is_ours:
         sockets_unregister(epoll, descriptor)
-    elif events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) or recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0:
+    elif events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) or recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0 or sockets_is_text(byte):
         sockets_unregister(epoll, descriptor)
         shutdown(descriptor, SHUT_RDWR)
     else:

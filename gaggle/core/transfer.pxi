@@ -20,10 +20,16 @@ cdef size_t inbound_on_body(char* data, size_t size, size_t count, void* userdat
 cdef size_t inbound_on_header(char* data, size_t size, size_t count, void* userdata) noexcept nogil:
     """CURLOPT_HEADERFUNCTION, once a line. A status line starts over: what came before was a 1xx or a CONNECT."""
     cdef Inbound* inbound = <Inbound*>userdata
+    cdef bint is_status = inbound.flags & INBOUND_STATUS_LINE
     size *= count
-    if inbound.flags & INBOUND_BODY:
-        return size                # a trailer
-    if inbound.flags & INBOUND_STATUS_LINE:
+    if inbound.flags & INBOUND_BODY or size == 0 or data[size - 1] != c'\n':
+        return size                # a trailer, or what is left of a head that was cut
+    if is_status and (size < 5 or memcmp(data, b"HTTP/", 5)) and inbound.length:
+        return size                # a trailer behind an empty body
+    if inbound_is_odd(is_status, data, size):
+        inbound.flags |= INBOUND_REFUSED
+        return CURL_WRITEFUNC_ERROR
+    if is_status:
         inbound_restart(inbound)
         inbound.flags &= INBOUND_STREAM
         inbound.status_length = size
@@ -38,9 +44,21 @@ cdef size_t inbound_on_header(char* data, size_t size, size_t count, void* userd
     return size
 
 
+cdef inline bint inbound_is_odd(bint is_status, const char* line, size_t size) noexcept nogil:
+    """Whether libcurl lets something pass that is no HTTP: `http/1.1`, or a CR that ends the head without a LF."""
+    if is_status:
+        return size < 5 or memcmp(line, b"HTTP/", 5)
+    return size > 2 and line[0] == c'\r'
+
+
 cdef int inbound_on_send(void* userdata, char* ip, char* local_ip, int port, int local_port) noexcept nogil:
     """CURLOPT_PREREQFUNCTION: a request is about to be put on a connection; more than once when libcurl sends it again."""
-    (<Inbound*>userdata).sends += 1
+    cdef Inbound* inbound = <Inbound*>userdata
+    cdef long sent = 0
+    curl_easy_getinfo(inbound.easy, CURLINFO_REQUEST_SIZE, &sent)
+    if sent > inbound.sent:        # else it has met a connection that had ended while it was idle
+        inbound.resent[0] += 1
+    inbound.sent = sent
     return 0
 
 
@@ -181,6 +199,7 @@ cdef class Transfer(Exchange):
         self.request = request
         self.inbound.flags = INBOUND_STATUS_LINE | (INBOUND_STREAM if request.prepared.stream else 0)
         self.inbound.body_limit = self.pump.settings.max_body
+        self.inbound.resent, self.inbound.easy, self.inbound.sent = &self.pump.arena.at(request.prepared.slot).counts[RESENT], easy, 0
         if request.url_text is not self.url:
             self.url = request.url_text
             curl_easy_setopt(easy, CURLOPT_URL, PyBytes_AS_STRING(self.url))
@@ -228,8 +247,10 @@ cdef class Transfer(Exchange):
     cdef int done(self, int code) except -1:
         cdef Request request = self.request
         cdef str failure
-        if code == 0 and not self.inbound.flags & (INBOUND_STATUS_LINE | INBOUND_BODY):
+        if code in (0, 52) and not self.inbound.flags & (INBOUND_STATUS_LINE | INBOUND_BODY):
             code = 18              # libcurl is content with half a head
+        if self.inbound.flags & INBOUND_REFUSED:
+            code = 8
         if code == 0:
             return request.arrived()
         failure = transfer_explain(self.easy, code, self.error)
@@ -244,8 +265,9 @@ cdef class Transfer(Exchange):
         if self.upload is not None:
             self.upload.easy = NULL
         self.upload = self.body = self.request = None
+        if self.inbound.length == 0 or self.inbound.flags & (INBOUND_STATUS_LINE | INBOUND_BODY):
+            self.pump.idle.append(self)            # else half a head has come, whose fold libcurl would go on with
         inbound_clear(&self.inbound)
-        self.pump.idle.append(self)
         return 0
 
     cdef int resume(self) except -1:
@@ -256,7 +278,7 @@ cdef class Transfer(Exchange):
         return self.number(CURLINFO_HEADER_SIZE) + self.size(CURLINFO_SIZE_DOWNLOAD_T)
 
     cdef uint64_t bytes_out(self) except? 0:
-        return self.number(CURLINFO_REQUEST_SIZE) + self.size(CURLINFO_SIZE_UPLOAD_T)
+        return self.number(CURLINFO_REQUEST_SIZE)      # with its body
 
     cdef inline long number(self, int info) noexcept:
         cdef long value = 0

@@ -26,12 +26,15 @@ EVENTS = (
 
 STRANGE = "it does not speak our protocol"
 WRONG_TOKEN = "its join token is not ours"
+OTHER_MODE = "one of us was started with --open-gaggle, the other was not"
+LEFT = "it left before it had said who it is"
+SLOW = f"it did not say who it is within {HANDSHAKE_SECONDS:g} s"
 UNKNOWN = "unknown address"  # of a peer that had gone before we could look
 
 # Why a handshake failed, by the value of EVENT_HANDSHAKE_FAILED_PROTOCOL.
 PROTOCOL_REASONS: dict[int, str] = {
     zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC: WRONG_TOKEN,
-    zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH: "one of us was started with --open-gaggle, the other was not",
+    zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH: OTHER_MODE,
 }
 
 
@@ -68,32 +71,47 @@ class Arrivals:
 
     They name a connection by its descriptor, and only when it comes and when it goes; why it was refused stands
     directly before that, and of a handshake that succeeded we do not know whose it was. So where somebody leaves
-    without a reason while we are not sure that all others are in, nobody is named.
+    without a reason while we are not sure that all others are in, nobody is accused.
     """
 
-    def __init__(self, refused: Callable[[str, str], None], address_of: Callable[[int], str]) -> None:
-        self.refused, self.address_of = refused, address_of
+    def __init__(
+        self,
+        refused: Callable[[str, str], None],
+        address_of: Callable[[int], str],
+        later: Callable[[Callable[[int], None], int], object],
+    ) -> None:
+        self.refused, self.address_of, self.later = refused, address_of, later
         self.strangers: dict[int, str] = {}  # descriptor -> address, of those that may not be in
         self.welcomed = 0  # of the strangers, as far as we know
+        self.unsure: set[int] = set()
         self.reason = ""
 
     def heard(self, event: int, value: int) -> None:
         """Take an event: a descriptor comes with ACCEPTED and DISCONNECTED, details with a failed handshake."""
         if event == zmq.EVENT_ACCEPTED:
-            self.strangers[value] = self.address_of(value)
+            self._came(value)
         elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self.welcomed += 1
             self._count()
         elif event == zmq.EVENT_DISCONNECTED:
-            self._gone(value)
+            self._went(value)
         else:
             self.reason = refusal(event, value)
 
-    def _gone(self, descriptor: int) -> None:
+    def _came(self, descriptor: int) -> None:
+        """Note the address. It may be that of the next one, if this one has gone already: then we hear of it at once.
+
+        libzmq tells that a connection ends before it closes the descriptor.
+        """
+        self.strangers[descriptor] = self.address_of(descriptor)
+        self.unsure.add(descriptor)
+        self.later(self.unsure.discard, descriptor)
+
+    def _went(self, descriptor: int) -> None:
         reason, self.reason = self.reason, ""
         address = self.strangers.pop(descriptor, None)
         if address is not None and (reason or not self.welcomed):
-            self.refused(address, reason or STRANGE)
+            self.refused(UNKNOWN if descriptor in self.unsure else address, reason or STRANGE)
         self._count()
 
     def _count(self) -> None:
@@ -108,9 +126,7 @@ def refusal(event: int, value: int) -> str:
         return PROTOCOL_REASONS.get(value, STRANGE)
     if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
         return WRONG_TOKEN
-    if value == errno.EAGAIN:
-        return f"it did not say who it is within {HANDSHAKE_SECONDS:g} s"
-    return "it left before it had said who it is"
+    return SLOW if value == errno.EAGAIN else LEFT
 
 
 def address_of(descriptor: int, port: int) -> str:

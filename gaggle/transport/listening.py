@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import os
 import socket
 from collections.abc import Callable, Sequence
 
@@ -9,13 +12,14 @@ import zmq
 
 from gaggle.joining import Keys
 from gaggle.transport.door import DOMAIN, EVENTS, Arrivals, ZapHandler, address_of
-from gaggle.transport.wire import Monitor, Wire, bound_port, cause, endpoint, new_socket, public_key
+from gaggle.transport.wire import Monitor, Wire, bound_port, endpoint, new_socket, public_key
 
 OPTIONS = {
     zmq.ROUTER_MANDATORY: 1,  # by default a message to a worker that has gone, or does not read, is dropped in silence
     zmq.ROUTER_HANDOVER: 0,
     zmq.BACKLOG: 4_096,  # the kernel's own limit: a thousand workers may come at once
 }
+NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)  # localhost has ::1 also on a machine without IPv6
 NAME_BYTES = 5  # of a peer, as the socket makes them: a zero and a number
 
 
@@ -34,20 +38,23 @@ class ManagerTransport:
         self.zap: ZapHandler | None = None
         self.socket = new_socket(zmq.ROUTER, OPTIONS)
         self.wire = Wire(self.socket, self._take)
-        arrivals = Arrivals(on_refused, lambda descriptor: address_of(descriptor, self.port))
+        later = asyncio.get_running_loop().call_soon
+        arrivals = Arrivals(on_refused, lambda descriptor: address_of(descriptor, self.port), later)
         self.monitor = Monitor(self.socket, EVENTS, arrivals.heard)
 
     def bind(self, host: str, port: int, keys: Keys | None) -> None:
         """Listen on all addresses that `host` has here; port 0 takes a free one. `keys` None lets everybody in.
 
-        `port` then holds the port. Raises OSError.
+        `port` then holds the port. Raises OSError, after which there is only `close`.
         """
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         if keys is not None:
             self._lock(keys)
         self.port = port
-        for address in dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found):
-            self._listen(address)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        addresses = dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found)
+        bound = [self._listen(address) for address in addresses]
+        if not any(bound):
+            raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL), endpoint(host, port))
 
     def send(self, peer: bytes, frames: Sequence[bytes]) -> bool:
         """Queue a message; return False, and send nothing, when the peer has gone or its queue is full."""
@@ -71,14 +78,18 @@ class ManagerTransport:
         self.socket.setsockopt(zmq.ZAP_DOMAIN, DOMAIN)
         self.socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # without it every key is welcome where no handler answers
 
-    def _listen(self, address: str) -> None:
+    def _listen(self, address: str) -> bool:
+        """Listen on an address; return whether it is one of this machine. Raises OSError."""
         where = endpoint(address, self.port)
         try:
             self.socket.setsockopt(zmq.IPV6, int(":" in address))
-            self.socket.bind(where if self.port else where.removesuffix("0") + "*")
+            self.socket.bind(where)
         except zmq.ZMQError as error:
-            raise cause(error, where) from None
+            if error.errno in NOT_HERE:
+                return False
+            raise OSError(error.errno, error.strerror, where) from None
         self.port = bound_port(self.socket)
+        return True
 
     def _take(self, message: list[bytes]) -> None:
         peer, *frames = message

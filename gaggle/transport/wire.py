@@ -15,7 +15,8 @@ from zmq.utils import z85
 
 from gaggle.errors import FeatureNotEnabled
 
-MAX_FRAME = 1024**2  # bytes; a peer that sends a longer one is cut off
+LONGEST = 1024**2  # bytes of a frame as it travels; a peer that sends a longer one is cut off
+MAX_FRAME = LONGEST - 64  # bytes that may be in it: encrypting adds 33
 LAST_SECONDS = 1.0  # what a last message may take: the linger of a transport that says goodbye
 HANDSHAKE_SECONDS = 5.0  # then a peer that has not said who it is is cut off
 BATCH = 200  # messages a turn of the loop: some milliseconds, after which signals and timers have theirs
@@ -26,7 +27,7 @@ Socket = zmq.Socket[bytes]
 
 OPTIONS = {
     zmq.LINGER: 0,
-    zmq.MAXMSGSIZE: MAX_FRAME,
+    zmq.MAXMSGSIZE: LONGEST,
     zmq.HANDSHAKE_IVL: int(HANDSHAKE_SECONDS * 1000),
     # Messages a peer, each way. A worker sends a few a second: so many are waiting only when the other side stands
     # still, and then it is better to know than to fill the memory (64 MiB a peer at the worst, beside TCP's buffers).
@@ -187,8 +188,3 @@ class Monitor:
     def _take(self, frames: list[bytes]) -> None:
         event, value = struct.unpack("=HI", frames[0])
         self.heard(event, value)
-
-
-def cause(error: zmq.ZMQError, where: str) -> OSError:
-    """Return an error of ZeroMQ as one that others know."""
-    return OSError(error.errno, error.strerror, where)

@@ -174,8 +174,8 @@ def neutral(lines: tuple[str, ...], stage: Stage) -> tuple[str, ...]:
 
 
 def cookie_facts(cookie: Any) -> tuple[Any, ...]:
-    """Return all of a cookie; how long it still lives in minutes."""
-    lives = cookie.expires and round((cookie.expires - time.time()) / 60)
+    """Return all of a cookie; how long it still lives in hours."""
+    lives = cookie.expires and round((cookie.expires - time.time()) / 3_600)
     return (cookie.name, cookie.value, cookie.domain, cookie.path, lives, cookie.secure, cookie.http_only, cookie.host_only)
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -305,6 +308,63 @@ def test_what_a_killed_engine_had_counted_is_in_the_report(
     assert_true(result, logged_by(server))
     assert_at_rest(result)
     assert len(result.report["incidents"]) == 1
+
+
+class Fickle:
+    """A server that answers the first request of its life, reads and leaves the second one, and stalls all others."""
+
+    def __init__(self) -> None:
+        self.logged: list[str] = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = "http://127.0.0.1:{}".format(self.listener.getsockname()[1])
+        self.kept: list[socket.socket] = []
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        with suppress(OSError):  # the listener is closed at the end of the test
+            while True:
+                self.kept.append(self.listener.accept()[0])
+                while self.read(self.kept[-1]) == 1:
+                    self.kept[-1].sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+                if len(self.logged) == 2:
+                    self.kept.pop().close()
+
+    def read(self, connection: socket.socket) -> int:
+        """Read a request and return how many that makes."""
+        head = connection.recv(65_536)
+        self.logged.append(head.split(b" HTTP/")[0].decode())
+        return len(self.logged)
+
+    def close(self) -> None:
+        for each in (self.listener, *self.kept):
+            each.close()
+
+
+@pytest.mark.parametrize("lane", LANES)
+def test_a_request_that_is_sent_again_is_counted_so_before_its_engine_is_killed(
+    lane: str, start_gaggle: StartGaggle
+) -> None:
+    """It was counted when it had ended, so that a server could have logged more than the report admits."""
+    source = """
+        class Visitor(User):
+            @task
+            async def visit(self):
+                await self.get("/first")
+                await self.get("/second")
+    """
+    fickle = Fickle()
+    gaggle = start_gaggle(source, "-u", 1, "--stop-timeout", "0.1s", "--lane", lane, *ALL, host=fickle.url)
+    eventually(lambda: fickle.logged == ["GET /first", "GET /second", "GET /second"])
+
+    os.kill(gaggle.engines()[0], signal.SIGKILL)
+    gaggle.wait_for_line("start again")
+    gaggle.signal(signal.SIGINT)
+    result = gaggle.finish()
+
+    fickle.close()
+    row = result.request("GET /second")
+    assert (row.started, row.resent, row.answered, row.unfinished) == (1, 1, 0, 1)
+    assert_true(result, Counter(fickle.logged))
 
 
 # nginx, whose access log is somebody else's count.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -295,17 +294,13 @@ def test_a_test_stop_that_has_no_launcher_left_is_an_incident(start_gaggle: Star
 def test_nothing_outlives_the_supervisor(blocked: str, start_gaggle: StartGaggle, server: Server) -> None:
     source = VISITOR.replace("await asyncio.sleep(0.01)", blocked or "await asyncio.sleep(0.01)")
     gaggle = start_gaggle(source, "-u", 4, "--engines", 2, *AT_ONCE)
-    eventually(lambda: server.seen("GET /") >= 4 if not blocked else server.seen("GET /") >= 2)
+    eventually(lambda: server.seen("GET /") >= 2)  # blocked or not: each engine has begun
     family = [*gaggle.launchers(), *gaggle.engines()]
     assert len(family) == 3
 
     gaggle.signal(signal.SIGKILL)
-    killed = time.monotonic()
     eventually(lambda: not any(map(is_alive, family)), AT_MOST)
 
-    assert time.monotonic() - killed < AT_MOST
-    requests = server.seen("GET /")
-    assert server.seen("GET /") == requests
     assert gaggle.wait() == -signal.SIGKILL
 
 

@@ -20,6 +20,7 @@ def errors(result: Result) -> dict[tuple[str, str], int]:
 
 
 EVERYTHING = """
+    @sequence
     class Visitor(User):
         headers = {"X-Class": "visitor"}
 
@@ -53,7 +54,7 @@ EVERYTHING = """
 
 
 def test_every_request_is_in_the_report_under_its_name(run_gaggle: RunGaggle, server: Server) -> None:
-    result = run_gaggle("@sequence" + EVERYTHING, "-u", 3, *ALL_AT_ONCE)
+    result = run_gaggle(EVERYTHING, "-u", 3, *ALL_AT_ONCE)
 
     assert result.returncode == 0, result
     elsewhere = f"GET {server.url.replace('127.0.0.1', 'localhost')}/text"
@@ -83,7 +84,7 @@ def test_every_request_is_in_the_report_under_its_name(run_gaggle: RunGaggle, se
     }
     assert all(row.failures == 0 for row in result.tasks), result.stderr
     seen = server.seen()
-    assert seen.total == 3 * (6 + 3 + 8)
+    assert seen.total == 3 * (6 + 3 + 8) + result.total("resent")
     for name in ("PUT /echo", "GET /status/404", "GET /status/500", "GET /status/503", "GET /json"):
         assert_accounts(result.request(name), seen[name])
     assert seen["GET /text"] == 9
@@ -165,7 +166,28 @@ def test_a_hook_sees_every_response_and_its_errors_break_nothing(
     assert server.seen("POST /post") == 3
 
 
+def test_a_hook_that_nobody_would_wait_for_is_refused(run_gaggle: RunGaggle, server: Server) -> None:
+    result = run_gaggle(
+        """
+        @on_request
+        async def note(response):
+            pass
+
+        class Visitor(User):
+            @task
+            async def visit(self):
+                await self.get("/")
+        """,
+        *("-u", 1),
+    )
+
+    assert result.returncode == 1
+    assert "loadtest.py:2: note must be a plain `def`" in result.stderr
+    assert server.seen().total == 0
+
+
 MISTAKES = """
+    @sequence
     class Careless(User):
         @task
         async def misspell(self):
@@ -195,15 +217,15 @@ MISTAKES = """
 
 
 def test_a_request_that_cannot_be_made_fails_its_task_and_says_where(run_gaggle: RunGaggle, server: Server) -> None:
-    result = run_gaggle("@sequence" + MISTAKES, "-u", 1, *ALL_AT_ONCE)
+    result = run_gaggle(MISTAKES, "-u", 1, *ALL_AT_ONCE)
 
     texts: dict[str, Any] = {row["name"]: row["text"] for row in result.report["errors"] if row["kind"] == "task"}
     assert texts == {
-        "misspell": "TypeError: get() has no option 'timeuot', and '/' no field of that name (loadtest.py:5)",
-        "mistake": "TypeError: expect must be a status or several, got '200' (loadtest.py:9)",
-        "malform": "ValueError: 'http://' is not a URL to request: it has no host (loadtest.py:13)",
-        "inject": "ValueError: a header must be one line of text, got 'X': 'a\\r\\nEvil: 1' (loadtest.py:17)",
-        "refuse": f"RequestError: GET {server.url}/status/500: 500 Internal Server Error (loadtest.py:21)",
+        "misspell": "TypeError: get() has no option 'timeuot', and '/' no field of that name (loadtest.py:6)",
+        "mistake": "TypeError: expect must be a status or several, got '200' (loadtest.py:10)",
+        "malform": "ValueError: 'http://' is not a URL to request: it has no host (loadtest.py:14)",
+        "inject": "ValueError: a header must be one line of text, got 'X': 'a\\r\\nEvil: 1' (loadtest.py:18)",
+        "refuse": f"RequestError: GET {server.url}/status/500: 500 Internal Server Error (loadtest.py:22)",
     }
     assert result.task("Careless", "go_on").failures == 0
     assert server.seen().total == 2

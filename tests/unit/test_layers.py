@@ -136,3 +136,10 @@ def test_the_launcher_loads_nothing_that_starts_threads() -> None:
     wrong = [way for name, way in ways_from(LAUNCHER).items() if name in STARTS_THREADS]
 
     assert not wrong, "the launcher forks, and must not load what starts threads"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if module_of(path) != "transport"], ids=relative)
+def test_only_the_transport_knows_zeromq(path: Path) -> None:
+    names = {name.split(".")[0] for name in imported(path, everywhere(path))}
+
+    assert "zmq" not in names, f"{relative(path)}: what is said is protocol's, how it travels transport's"

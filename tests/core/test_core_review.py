@@ -1,0 +1,258 @@
+"""What holds an engine up, or makes it lose what somebody waits for, in moments that are rare."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import gzip
+import os
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from bare import Listener, Scripted, read_head
+from in_process import EngineLoop, MakeEngineLoop
+from processes import eventually
+from sites import HttpsServer, Server
+
+from gaggle import Response, User
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+
+# The pump and asyncio.
+
+
+def test_timers_of_asyncio_are_seen_after_asyncio_has_thrown_many_away(engine: EngineLoop, user: User) -> None:
+    """asyncio puts a new heap in the place of one in which most timers were cancelled, as after many timeouts."""
+
+    async def hurry() -> float:
+        loop = asyncio.get_running_loop()
+        for timer in [loop.call_later(1000, print) for _ in range(300)]:
+            timer.cancel()
+        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)
+        await user.get("/")  # who is woken by it runs in the pump
+        began = loop.time()
+        await asyncio.sleep(0.05)
+        return loop.time() - began
+
+    assert 0.05 <= engine.run(hurry(), seconds=5) < 3
+
+
+def test_a_user_that_pauses_for_ever_does_not_hold_up_the_stop(engine: EngineLoop, user: User) -> None:
+    async def wait_for_nothing() -> None:
+        while True:
+            await user.pause(1)
+
+    async def stop() -> bool:
+        task = asyncio.create_task(wait_for_nothing())
+        await asyncio.sleep(0.01)
+        engine.pump.stop_waiting()
+        await asyncio.sleep(0.05)
+        return task.cancel()
+
+    assert engine.run(stop(), seconds=5)
+
+
+def test_a_request_that_fails_at_once_and_is_made_again_and_again_holds_nobody_up(engine: EngineLoop, user: User) -> None:
+    """libcurl refuses the name without having waited for anything."""
+
+    async def insist() -> None:
+        while True:
+            await user.get("http://./", name="nowhere")
+
+    async def stop() -> bool:
+        task = asyncio.create_task(insist())
+        await asyncio.sleep(0.2)
+        return task.cancel()
+
+    assert engine.run(stop(), seconds=5)
+    assert set(engine.errors()) == {"malformed URL"}
+    assert engine.row("GET nowhere").started < 20, "it must be tried more and more rarely"
+
+
+def test_tasks_that_start_before_they_are_awaited_can_make_requests(engine: EngineLoop, user: User) -> None:
+    factory = getattr(asyncio, "eager_task_factory", None)
+    if factory is None:
+        pytest.skip("Python 3.12 has brought eager tasks")
+    engine.loop.set_task_factory(factory)
+
+    async def visit(path: str) -> int:
+        return (await user.get(path)).status
+
+    async def visit_all() -> list[int]:
+        tasks = [asyncio.create_task(visit("/")) for _ in range(20)]
+        alone = asyncio.create_task(user.get("/status/404"))
+        return [*await asyncio.gather(*tasks), (await alone).status]
+
+    assert engine.run(visit_all()) == [200] * 20 + [404]
+
+
+def test_an_engine_loop_that_is_gone_leaves_no_descriptor(engine_loop: MakeEngineLoop, server: Server) -> None:
+    def live() -> None:
+        engine = EngineLoop(server.url, {"lane": "fast"})
+        users = [engine.user() for _ in range(3)]
+        for user in users:
+            engine.run(user.get("/"))
+            engine.run(user.get("/upload", data=iter([b"by", b"libcurl"])))
+        engine.loop.close()
+
+    def descriptors() -> int:
+        gc.collect()
+        return len(os.listdir("/proc/self/fd"))
+
+    live()
+    before = descriptors()
+    for _ in range(5):
+        live()
+
+    assert descriptors() <= before
+
+
+# Hooks.
+
+
+@pytest.mark.parametrize("kind", [ValueError, asyncio.CancelledError, SystemExit, GeneratorExit])
+def test_a_hook_that_raises_costs_nobody_the_response(
+    engine: EngineLoop, user: User, kind: type[BaseException]
+) -> None:
+    heard: list[type[BaseException]] = []
+
+    def hook(response: Response) -> None:
+        raise kind("of the hook")
+
+    engine.pump.hooks.append(hook)
+    engine.pump.on_error = lambda hook, error: heard.append(type(error))
+
+    assert engine.run(user.get("/"), seconds=5).ok
+    assert heard == [kind]
+
+
+def test_a_hook_may_make_requests_and_forget_its_user(engine: EngineLoop, user: User) -> None:
+    others = [engine.user() for _ in range(3)]
+
+    def hook(response: Response) -> None:
+        if response.name == "/":
+            user.forget()
+            others[0].get("/text")
+
+    engine.pump.hooks.append(hook)
+
+    async def visit() -> list[int]:
+        calls = [user.get("/"), *(user.get("/slow?ms=300") for _ in range(10))]
+        found = await asyncio.gather(*calls, return_exceptions=True)
+        while others[0].in_flight:
+            await others[0].pause(0.001)
+        return [each.status for each in found if isinstance(each, Response)]
+
+    assert engine.run(visit()) == [200]
+    assert engine.row("GET /text").answered == 1
+    assert engine.row("GET /slow").unfinished == 10
+
+
+# Requests and answers.
+
+
+def test_a_host_header_can_be_left_out(engine_loop: MakeEngineLoop) -> None:
+    with Scripted(OK + b"ok") as server:
+        engine = engine_loop(server.url)
+
+        assert engine.run(engine.user().get("/", headers={"Host": None})).ok
+        assert b"\r\nhost:" not in server.heads[0].lower()
+
+
+def test_an_encoded_body_that_is_spoilt_beyond_what_is_kept_is_a_failure(engine_loop: MakeEngineLoop) -> None:
+    body = bytearray(gzip.compress(b"a" * 100_000))
+    body[-6] ^= 0xFF  # in its checksum
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with Scripted(head + body) as server:
+        engine = engine_loop(server.url, max_body=1000)
+
+        response = engine.run(engine.user().get("/"))
+
+        assert response.body == b""
+        assert not response.ok
+
+
+def test_a_farewell_on_an_idle_connection_is_no_answer_to_the_next_request(engine_loop: MakeEngineLoop) -> None:
+    """Some servers send a 408 on a connection that they give up. Nothing of the request was sent to it."""
+    leave, left = threading.Event(), threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        while read_head(connection):
+            connection.sendall(OK + b"ok")
+            if not left.is_set():
+                leave.wait(10)
+                connection.sendall(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.close()
+                left.set()
+                return
+
+    async def visit(user: User) -> list[int]:
+        first = await user.get("/")
+        leave.set()
+        left.wait(10)  # the loop is held, so that nobody sees it
+        return [first.status, (await user.get("/")).status]
+
+    with Listener(handle) as server:
+        engine = engine_loop(server.url)
+
+        assert engine.run(visit(engine.user())) == [200, 200]
+        assert server.accepted == 2
+
+
+# Connections with TLS.
+
+
+def waiting_to_be_closed() -> int:
+    """Return how many connections of this process the other side has closed, and we have not."""
+    inodes = {os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()}
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[3] == "08" and f"socket:[{row[9]}]" in inodes for row in rows)
+
+
+def tls(server: HttpsServer, handle: Callable[[ssl.SSLSocket], None]) -> Callable[[socket.socket], None]:
+    """Return `handle`, for a Listener, on the other side of a handshake."""
+    _, chain, _, key = server.files("bare", server.ca.issue_cert("127.0.0.1"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+
+    def shake_hands(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            handle(secure)
+
+    return shake_hands
+
+
+def test_an_idle_tls_connection_that_the_server_closes_politely_is_closed(
+    engine_loop: MakeEngineLoop, https_server: HttpsServer
+) -> None:
+    """What TLS says before the end is read by nobody, and stood before the end."""
+
+    def handle(connection: ssl.SSLSocket) -> None:
+        read_head(connection)
+        connection.sendall(OK + b"ok")
+        connection.setblocking(False)
+        try:
+            connection.unwrap()  # says goodbye, and does not wait for an answer
+        except ssl.SSLError:
+            pass
+        left.release()
+
+    async def visit(user: User) -> int:
+        status = (await user.get("/")).status
+        while not left.acquire(blocking=False) or waiting_to_be_closed():
+            await asyncio.sleep(0.01)
+            left.release()
+        return status
+
+    left = threading.Semaphore(0)
+    with Listener(tls(https_server, handle)) as server:
+        engine = engine_loop(server.url.replace("http:", "https:"), cacert=str(https_server.ca_file))
+
+        assert engine.run(visit(engine.user()), seconds=5) == 200
