@@ -42,8 +42,13 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     options = arguments()
     engines = f"{options.engines} engine" + "s" * (options.engines > 1)
-    lines = [f"{options.users:,} users at {options.rate:,} a second, {engines}; seconds from the first user's start", ""]
-    lines.append(f"{'lane':8} {'all started':>12} {'all answered':>13} {'since the command':>18} {'CPU of engines':>15}   at most {MOST_SECONDS:g} s")
+    lines = [
+        f"{options.users:,} users at {options.rate:,} a second, {engines}; seconds from the first user's start",
+        "",
+    ]
+    lines.append(
+        f"{'lane':8} {'all started':>12} {'all answered':>13} {'since the command':>18} {'CPU of engines':>15}   at most {MOST_SECONDS:g} s"
+    )
     fine = True
     for lane in options.lanes.split(","):
         for _ in range(options.rounds):
@@ -68,7 +73,9 @@ def look_at(lane: str, options: argparse.Namespace) -> Found:
         try:
             began = time.monotonic()
             place = core if options.engines == 1 else None
-            with trial.Trial("waiting.py", server.url, options.users, *words, engines=options.engines, core=place) as run:
+            with trial.Trial(
+                "waiting.py", server.url, options.users, *words, engines=options.engines, core=place
+            ) as run:
                 return timed(run, server, options.users, began)
         finally:
             server.stop()

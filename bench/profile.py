@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Where the time of a request goes: one engine's loop in this process, under perf or callgrind, against nginx.
+"""Where the time of a request goes: one engine's loop under perf or callgrind, against nginx.
 
 Without a tool it says what a request costs. The engine is the real one, without supervisor and launcher around it.
 """
@@ -43,6 +43,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the tool's data here")
     parser.add_argument("--inside", help=argparse.SUPPRESS)  # we are the process under the tool; the rest as JSON
     return parser.parse_args()
+
+
+Found = tuple[list[Cost], str]  # most expensive first, and the unit of `each`
 
 
 # Outside: the server, the tool, and what it found.
@@ -90,42 +93,44 @@ TOOLS = {"none": lambda data: [], "perf": perf_command, "callgrind": callgrind_c
 def show(options: argparse.Namespace, said: dict[str, float], data: Path) -> None:
     requests, cpu_us = said["requests"], (said["user"] + said["system"]) / said["requests"] * 1e6
     print(f"{options.workload}, {options.users:,} users, {options.lane} lane: {requests:,.0f} requests")
-    if options.tool == "perf":
-        costs, unit = perf_costs(data, said["process"] / requests * 1e9), "ns"
-    elif options.tool == "callgrind":
-        costs, unit = callgrind_costs(data, requests), "instructions"
-    if options.tool != "callgrind":
-        system = said["system"] / requests * 1e6
-        rate = requests / said["seconds"]
-        print(f"{rate:,.0f} req/s; {cpu_us:.2f} us of CPU a request, {system:.2f} of them in the kernel")
-    if options.tool != "none":
-        print(f"\n{sum(cost.each for cost in costs):,.0f} {unit} a request; by function, without what it calls:\n")
-        for cost in costs[: options.top]:
-            print(f"{cost.each:10,.0f}  {cost.function}  ({cost.where})")
+    if options.tool in ("none", "perf"):
+        rate, system_us = requests / said["seconds"], said["system"] / requests * 1e6
+        print(f"{rate:,.0f} req/s; {cpu_us:.2f} us of CPU a request, {system_us:.2f} of them in the kernel")
+    if options.tool == "none":
+        return
+    costs, unit = FOUND[options.tool](data, said)
+    print(f"\n{sum(cost.each for cost in costs):,.0f} {unit} a request; by function, without what it calls:\n")
+    for cost in costs[: options.top]:
+        print(f"{cost.each:10,.0f}  {cost.function}  {cost.where}")
 
 
-def perf_costs(data: Path, total_ns: float) -> list[Cost]:
-    """Return what perf saw, most expensive first; `total_ns` is the CPU time of the process, a request."""
-    command = (
-        f"perf report --input {data} --no-children --call-graph none --stdio --field-separator | --sort symbol,dso"
-    )
-    text = subprocess.run(command.split(), capture_output=True, text=True, check=True).stdout
+def perf_costs(data: Path, said: dict[str, float]) -> Found:
+    """Return what perf saw, most expensive first: its shares of the CPU time of the whole process."""
+    command = f"perf report --input {data} --no-children --call-graph none --stdio --field-separator |".split()
+    text = subprocess.run([*command, "--sort", "symbol,dso"], capture_output=True, text=True, check=True).stdout
     rows = [line.split("|") for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    share_ns = total_ns / 100
-    return [Cost(float(share.strip(" %")) * share_ns, symbol.strip(), dso.strip()) for share, symbol, dso, *_ in rows]
+    percent_ns = said["process"] / said["requests"] * 1e9 / 100
+    costs = [
+        Cost(float(share.strip(" %")) * percent_ns, symbol.strip(), dso.strip()) for share, symbol, dso, *_ in rows
+    ]
+    return costs, "ns"
 
 
-def callgrind_costs(data: Path, requests: float) -> list[Cost]:
+def callgrind_costs(data: Path, said: dict[str, float]) -> Found:
     """Return what callgrind saw. A function counts once, whatever files its code was inlined from."""
     command = ["callgrind_annotate", "--threshold=99.9", str(data)]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     places: dict[str, str] = {}
     for count, function, where in re.findall(CALLGRIND_LINE, text, re.M):
         name = function.partition("'")[0]  # 'N: of a recursion
-        found[name] = found.get(name, 0) + int(count.replace(",", ""))
+        counts[name] = counts.get(name, 0) + int(count.replace(",", ""))
         places[name] = places.get(name) or where
-    return sorted((Cost(count / requests, name, places[name]) for name, count in found.items()), reverse=True)
+    costs = [Cost(count / said["requests"], name, places[name]) for name, count in counts.items()]
+    return sorted(costs, reverse=True), "instructions"
+
+
+FOUND = {"perf": perf_costs, "callgrind": callgrind_costs}
 
 
 # Inside: one engine.

@@ -39,7 +39,9 @@ class Trial:
     def __enter__(self) -> Trial:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         measure.end(self.process)
 
     def family(self) -> list[int]:
@@ -51,7 +53,9 @@ class Trial:
         """Return what the engines count in."""
         return [Arena.attach(os.open(path, os.O_RDWR)) for pid in self.family()[2:] for path in arena_files(pid)]
 
-    def until(self, happened: Callable[[], bool], what: str, seconds: float = STARTING_SECONDS, step: float = 0.05) -> None:
+    def until(
+        self, happened: Callable[[], bool], what: str, seconds: float = STARTING_SECONDS, step: float = 0.05
+    ) -> None:
         """Wait until something has happened. Raises RuntimeError when gaggle ends or `seconds` are over before."""
         deadline = time.monotonic() + seconds
         while not happened():
@@ -86,7 +90,8 @@ def headline(script: str) -> str:
         f"date     {datetime.now().astimezone():%Y-%m-%d %H:%M %z}\n"
         f"machine  {cpu.machine()}\n"
         f"with     {nginx.version()}; {version.strip()}; {platform.platform(terse=True)}\n"
-        f"command  bench/{script}.py {words}".rstrip() + "\n\n"
+        f"command  bench/{script}.py {words}".rstrip()
+        + "\n\n"
     )
 
 

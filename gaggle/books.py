@@ -12,7 +12,7 @@ from gaggle.report.model import EngineHealth
 
 @dataclass(slots=True)
 class Books:
-    """What engines left behind, and what was counted before the measuring began. Counters only grow: the rest is sums."""
+    """What engines left behind, and what was counted before the measuring began. Counters only grow."""
 
     left: Snapshot = field(default_factory=Snapshot.empty)
     baseline: Snapshot = field(default_factory=Snapshot.empty)

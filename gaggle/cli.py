@@ -137,7 +137,7 @@ def exit_code(outcome: Outcome, options: Options) -> int:
     if outcome.failure is not None:
         return complain(outcome.failure, FAILED)
     if report is None:
-        return FAILED
+        return FINE if options.worker else FAILED
     if report.nothing_succeeded:
         return complain("nothing succeeded", FAILED) if options.no_print_metrics else FAILED
     if outcome.is_incomplete:

@@ -21,6 +21,7 @@ from gaggle._core import Arena, Pump, Settings
 from gaggle.channel import Channel
 from gaggle.life import Duty, Life, Roster, describe
 from gaggle.loadtest import LoadTest, is_of_load_test
+from gaggle.plan import Block
 from gaggle.user import User, abort_listeners, feeds
 
 # A turn of the loop that takes longer is a task that holds up all other users of its engine.
@@ -38,7 +39,8 @@ class Order:
 
     index: int
     engines: int
-    users: int
+    block: Block  # this engine's users
+    users: int  # of the whole test: classes are laid out over all of them
     hatch_rate: float
     seed: int
     stop_timeout: float
@@ -47,9 +49,10 @@ class Order:
     is_replacement: bool = False
     tells_of_users: bool = False
 
-    def numbers(self) -> range:
-        """Return the numbers of this engine's users: engines take turns."""
-        return range(self.index + 1, self.users + 1, self.engines)
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Order:
+        """Make one of plain data, as it comes over a channel."""
+        return cls(**{**fields, "block": Block(**fields["block"])})
 
 
 class Engine:
@@ -65,6 +68,7 @@ class Engine:
         self.is_stopping = False
         self.lives: dict[asyncio.Task[None], Life] = {}
         self.shown: set[str] = set()
+        self.spawners: set[asyncio.Task[None]] = set()
         self.finished = asyncio.Event()
 
     def run(self) -> None:
@@ -74,7 +78,7 @@ class Engine:
         self.pump.on_error = self.hook_failed
         abort_listeners.append(lambda reason: self.channel.send("abort", reason=str(reason)))
         for each in feeds:
-            each.share(self.order.index, self.order.engines)
+            each.share((self.order.block.first - 1) % self.order.block.step, self.order.block.step)
         self.loop.add_reader(self.channel.fileno(), self.told)
         Watch(self)
         self.channel.send("ready", index=self.order.index)
@@ -88,31 +92,36 @@ class Engine:
         except EOFError:
             os._exit(1)
         if message.kind == "start":
-            self.spawner = self.loop.create_task(self.spawn(message.fields["t0_ns"]))
+            self.begin(self.order.block, message.fields["t0_ns"], self.order.is_replacement)
+        elif message.kind == "add":
+            self.begin(Block(**message.fields["block"]), message.fields["t0_ns"], True)
         elif message.kind == "stop":
             self.stopper = self.loop.create_task(self.stop())
 
-    async def spawn(self, t0_ns: int) -> None:
-        """Start each user when it is due: user i at T0 + (i - 1) / hatch_rate, in whichever engine it lives."""
+    def begin(self, block: Block, t0_ns: int, is_taken_over: bool) -> None:
+        """Start the users of a block, each when it is due."""
+        task = self.loop.create_task(self.spawn(block, t0_ns, is_taken_over))
+        self.spawners.add(task)
+
+    async def spawn(self, block: Block, t0_ns: int, is_taken_over: bool) -> None:
+        """Start user i at T0 + (i - 1) / hatch_rate, in whichever engine it lives.
+
+        Users that were at work elsewhere come back at the same rate from `t0_ns` on, not all at once.
+        """
         classes = [(roster.cls.weight, roster.cls.fixed_count) for roster in self.rosters]
-        layout = plan.layout(classes, self.order.users)
-        for place, number in enumerate(self.order.numbers()):
-            await self.pump.wait_until_ns(t0_ns + int(self.due(place, number) * 1e9))
+        layout, rate = plan.layout(classes, self.order.users), self.order.hatch_rate
+        for turn, (number, place) in enumerate(zip(block.numbers(), block.places(), strict=True)):
+            due = turn * block.step / rate if is_taken_over else plan.due(number, rate)
+            await self.pump.wait_until_ns(t0_ns + int(due * 1e9))
             if self.is_stopping:
                 return
-            self.hatch(number, place + 1, self.rosters[layout[number - 1]])
-            if place % USERS_BETWEEN_FREEZES == 0:
+            self.hatch(number, self.rosters[layout[place]])
+            if (turn + 1) % USERS_BETWEEN_FREEZES == 0:
                 gc.freeze()
         gc.freeze()
         self.finish_when_empty()
 
-    def due(self, place: int, number: int) -> float:
-        """A replacement's T0 is its own start: its users come back at the same rate, not all at once."""
-        if self.order.is_replacement:
-            return place * self.order.engines / self.order.hatch_rate
-        return plan.due(number, self.order.hatch_rate)
-
-    def hatch(self, number: int, place: int, roster: Roster) -> None:
+    def hatch(self, number: int, roster: Roster) -> None:
         try:
             user = roster.cls()
         except Exception as error:
@@ -140,7 +149,8 @@ class Engine:
         self.finish_when_empty()
 
     def finish_when_empty(self) -> None:
-        if not self.lives and (self.is_stopping or self.spawner.done() or asyncio.current_task() is self.spawner):
+        busy = any(not task.done() and task is not asyncio.current_task() for task in self.spawners)
+        if not self.lives and (self.is_stopping or not busy):
             self.finished.set()
 
     async def stop(self) -> None:

@@ -61,7 +61,7 @@ class Launcher:
 
     def fork(self, message: Message) -> None:
         """Fork one engine; hand the supervisor its arena and its channel."""
-        order = Order(**message.fields["order"])
+        order = Order.of(message.fields["order"])
         arena = Arena.create()
         self.spawn(lambda channel: engine.run(arena, channel, self.loaded, order), fds=(arena.fd,), index=order.index)
         arena.close()

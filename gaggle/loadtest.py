@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import inspect
 import sys
 import traceback
@@ -18,7 +19,7 @@ from typing import Any
 from gaggle._core import Url
 from gaggle.errors import LoadTestError
 from gaggle.units import printable
-from gaggle.user import MARK, Job, Mark, User
+from gaggle.user import MARK, Job, Mark, User, feeds
 
 MODULE_NAME = "loadtest_under_way"
 WEIGHT = "must be a whole number, at least 1"
@@ -79,10 +80,30 @@ class LoadTest:
                 }
                 for item in self.classes
             ],
+            "hash": fingerprint(self),
             "has_test_start": bool(self.test_starts),
             "has_test_stop": bool(self.test_stops),
             "defaults": self.defaults,
         }
+
+
+def fingerprint(load_test: LoadTest) -> str:
+    """Return a hash of what all machines must have: classes, tasks, files of the load test's folder, feeds."""
+    digest = hashlib.sha256()
+    for item in load_test.classes:
+        tasks = [(task.name, task.weight) for task in (*item.starts, *item.tasks, *item.stops)]
+        digest.update(repr((item.name, item.cls.weight, item.cls.fixed_count, item.cls.default_host, tasks)).encode())
+    for file in sorted(local_files(load_test.path), key=lambda file: str(file)):
+        digest.update(file.read_bytes())
+    for each in feeds:
+        digest.update(each.path.read_bytes())
+    return digest.hexdigest()
+
+
+def local_files(path: Path) -> set[Path]:
+    """Return the load test and the modules it imports from its own folder."""
+    files = {Path(str(getattr(module, "__file__", None))) for module in list(sys.modules.values())}
+    return {path, *(file for file in files if path.parent in file.parents and "site-packages" not in file.parts)}
 
 
 def load(path: str, only: Iterable[str] = ()) -> LoadTest:

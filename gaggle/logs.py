@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Hashable, Mapping
-from contextlib import suppress
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gaggle import units
@@ -154,6 +154,17 @@ def close() -> None:
 def prefix(text: str) -> None:
     """Put `text`, such as `[2] ` for worker 2, before every message of this process from now on."""
     Line.prefix = text
+
+
+@contextmanager
+def no_prefix() -> Iterator[None]:
+    """Log without the prefix: what happened to the process, and not to the worker."""
+    kept = Line.prefix
+    Line.prefix = ""
+    try:
+        yield
+    finally:
+        Line.prefix = kept
 
 
 def trace(message: str, *args: object) -> None:

@@ -85,10 +85,7 @@ class Node:
     acknowledged: int = 0
     parts: list[Delta] = field(default_factory=list)
     is_leaving: bool = False
-
-    @property
-    def has_users(self) -> bool:
-        return bool(self.epoch)
+    was_let_go: bool = False  # told to exit, in the present session
 
     @property
     def is_gone(self) -> bool:
@@ -156,6 +153,7 @@ class Manager:
         self._epoch = 0
         self._first_ns = 0  # when the first worker joined
         self._stopped_ns = 0
+        self._interrupter: Node | None = None  # stopped all; it leaves first
 
     # What workers say.
 
@@ -238,7 +236,7 @@ class Manager:
         return next(number for number in count(1) if number not in taken)
 
     def attach(self, node: Node, peer: bytes) -> None:
-        node.peer = peer
+        node.peer, node.was_let_go = peer, False
         self.peers[peer] = node
 
     def welcome(self, node: Node) -> None:
@@ -292,7 +290,8 @@ class Manager:
         self.news.append(Happened(message.kind, f"worker {node.number}: {message.text}"))
 
     def heard_interrupted(self, node: Node, message: Interrupted, now_ns: int) -> None:
-        self.line("INFO", f"worker {node.number} was interrupted")
+        if self.state in ("gathering", "running"):
+            self._interrupter = node
         self.stop("interrupt", now_ns, but=node)
 
     def heard_leaving(self, node: Node, message: Leaving, now_ns: int) -> None:
@@ -316,6 +315,9 @@ class Manager:
             self.lose(node, "left", now_ns)
         self.line("INFO", f"worker {node.number} exited")
         self.detach(node)
+        if node is self._interrupter:
+            after = (now_ns - self.t0_ns) // SECOND_NS if self.t0_ns else 0
+            self.line("INFO", f"worker went away, stopping gracefully after {after} seconds...")
         self.finish_if_done()
 
     def detach(self, node: Node) -> None:
@@ -452,10 +454,12 @@ class Manager:
         """When nobody has users and all that was counted is in, let everybody go; when all are gone, it is the end."""
         if self.state != "stopping" or any(node.epoch for node in self.nodes.values()):
             return
-        for node in self.nodes.values():
-            if node.peer is not None and node.state in ("greeted", "stopped"):
+        first = self._interrupter
+        waiting = [first] if first is not None and first.peer is not None else list(self.nodes.values())
+        for node in waiting:
+            if node.peer is not None and node.state in ("greeted", "stopped") and not node.was_let_go:
                 self.say(node, Exit())
-                node.state = "stopped"
+                node.state, node.was_let_go = "stopped", True
         if not any(node.peer for node in self.nodes.values()):
             self.end()
 

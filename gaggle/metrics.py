@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import add, attrgetter, sub
 from typing import NamedTuple, TypeVar
 
@@ -236,6 +236,13 @@ class Snapshot:
             self.lag - other.lag,
             *map(sub, _numbers(self), _numbers(other)),
         )
+
+    def halves(self) -> tuple[Snapshot, Snapshot]:
+        """Return two snapshots, each with about half of the rows and errors, that add up to this one."""
+        rows, errors = list(self.rows.items()), list(self.errors.items())
+        middle, half = len(rows) // 2, len(errors) // 2
+        second = Snapshot(rows=dict(rows[middle:]), errors=dict(errors[half:]))
+        return replace(self, rows=dict(rows[:middle]), errors=dict(errors[:half])), second
 
     def pack(self) -> bytes:
         """Return the snapshot as bytes: a few hundred a row, most of them its histograms. See Packer."""

@@ -21,12 +21,13 @@ PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 SOME_TIME = units.above_zero(units.seconds)
 
 # The headings of the help, in its order.
-GROUPS = TEST, REQUESTS, METRICS, LOGS, MACHINE, HELP = (
+GROUPS = TEST, REQUESTS, METRICS, LOGS, MACHINE, GAGGLE, HELP = (
     "Load test",
     "Requests",
     "Metrics and reports",
     "Logs",
     "This machine",
+    "Gaggle: one manager, many workers",
     "Help",
 )
 
@@ -200,6 +201,37 @@ class Options:
         metavar="N", shown="usable cores", roles=Role.ANY, sent=False)
     lane: str = option(MACHINE, "auto", units.word("auto", "fast", "libcurl"), "What speaks HTTP/1.1",
         metavar="auto|fast|libcurl")
+
+    manager: bool = switch(GAGGLE, "Lead a gaggle: hand out users, merge metrics, report",
+        roles=Role.MANAGER, sent=False)
+    expect_workers: int = option(GAGGLE, 0, units.whole(1), "Workers to wait for", metavar="N",
+        shown="", roles=Role.MANAGER, sent=False)
+    expect_workers_max_wait: float = option(GAGGLE, 0.0, units.seconds, "Start with fewer after so long",
+        metavar="TIME", shown="0, never", roles=Role.MANAGER, sent=False)
+    min_workers: int = option(GAGGLE, 0, units.whole(1), "Workers that are enough then", metavar="N",
+        shown="all", roles=Role.MANAGER, sent=False)
+    manager_bind_host: str = option(GAGGLE, "0.0.0.0", str, "Address to listen on", metavar="HOST",
+        roles=Role.MANAGER, sent=False)
+    manager_bind_port: int = option(GAGGLE, 5115, units.whole(0, 65_535), "Port to listen on", metavar="PORT",
+        roles=Role.MANAGER, sent=False)
+    lease: float = option(GAGGLE, 10.0, SOME_TIME, "How long workers run on when the manager is not heard",
+        metavar="TIME", roles=Role.MANAGER, sent=False)
+    no_hash_check: bool = switch(GAGGLE, "Let in workers with another load test", roles=Role.MANAGER, sent=False)
+    on_worker_loss: str = option(GAGGLE, "redistribute", units.word("redistribute", "continue", "stop"),
+        "What becomes of a lost worker's users", metavar="WHAT", roles=Role.MANAGER, sent=False)
+    worker: bool = switch(GAGGLE, "Take part in a gaggle", roles=Role.WORKER, sent=False)
+    manager_host: str = option(GAGGLE, "127.0.0.1", str, "Where the manager is", metavar="HOST",
+        roles=Role.WORKER, sent=False)
+    manager_port: int = option(GAGGLE, 5115, units.whole(1, 65_535), "Its port", metavar="PORT",
+        roles=Role.WORKER, sent=False)
+    manager_timeout: float = option(GAGGLE, 0.0, units.seconds, "Wait so long for a manager to come",
+        metavar="TIME", shown="0, without end", roles=Role.WORKER, sent=False)
+    manager_grace: float = option(GAGGLE, 60.0, units.seconds,
+        "Keep the last counts so long when the manager is gone", metavar="TIME", roles=Role.WORKER, sent=False)
+    join_token_file: str | None = option(GAGGLE, None, file_name, "File with the join token", metavar="FILE",
+        shown="", roles=Role.WORKER, sent=False)
+    open_gaggle: bool = switch(GAGGLE, "No token, no encryption: for closed networks only",
+        roles=Role.MANAGER | Role.WORKER, sent=False)
 
     help: bool = switch(HELP, "Print this help and exit",
         short="-h", roles=Role.ANY, sent=False, flag_only=True)

@@ -26,6 +26,8 @@ def check(options: Options, sources: Given, cores: int, role: Role = Role.STANDA
     for name, source in sources.items():
         if role not in SPECS[name].roles and not source.startswith(LOAD_TEST):
             raise InvalidOption(source, _text(options, name), f"{subject(name, source)} {_unfit(name, role)}.")
+    if role is Role.MANAGER:
+        _check_workers(options, sources)
     for first, second, why in CONFLICTS:
         if is_set(options, sources, first) and is_set(options, sources, second):
             raise _conflict(options, sources, first, second, why)
@@ -33,6 +35,20 @@ def check(options: Options, sources: Given, cores: int, role: Role = Role.STANDA
         for file in filter(None, _listed(getattr(options, name))):
             _try(sources.get(name, flag(name)), file, *attempt)
     return _cautions(options, cores)
+
+
+def role_of(options: Options) -> Role:
+    """Return what this process is in the test."""
+    return Role.MANAGER if options.manager else Role.WORKER if options.worker else Role.STANDALONE
+
+
+def _check_workers(options: Options, sources: Given) -> None:
+    """Refuse a manager that waits for nobody, or for more workers than there are users; in the words of Goose."""
+    source, count = sources.get("expect_workers", "--expect-workers"), options.expect_workers
+    if count < 1:
+        raise InvalidOption(source, count, f"The {source} option must be set to at least 1.")
+    if count > options.users:
+        raise InvalidOption(source, count, f"The {source} option can not be set to a value larger than --users option.")
 
 
 def load_test_of(parsed: Parsed) -> Path:

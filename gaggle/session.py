@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from gaggle import logs
-from gaggle.errors import GaggleError, LoadTestError
+from gaggle.errors import FeatureNotEnabled, GaggleError, LoadTestError
 from gaggle.loadtest import MODULE_NAME
+from gaggle.options import Role, usable_cores
 from gaggle.report import render
 from gaggle.report.model import Report
+from gaggle.rules import check, role_of
 from gaggle.sources import from_call
 from gaggle.supervisor import Outcome, Supervisor
 from gaggle.user import User
@@ -42,11 +44,32 @@ def run(target: str | Path | type[User], *others: type[User], **options: Any) ->
     return outcome.report
 
 
+async def lead(supervisor: Supervisor) -> Outcome:
+    """Run the test in the role that the options give this process. Raises GaggleError."""
+    role = role_of(supervisor.parsed.options)
+    if role is Role.STANDALONE:
+        await supervisor.describe()
+        return await supervisor.run()
+    check(supervisor.parsed.options, supervisor.parsed.sources, usable_cores(), role)
+    try:
+        from gaggle.managing import Managing
+        from gaggle.working import Working
+    except ImportError as error:
+        raise not_enabled(role) from error
+    except FeatureNotEnabled as error:
+        raise not_enabled(role) from error
+    return await (Managing if role is Role.MANAGER else Working)(supervisor).run()
+
+
+def not_enabled(role: Role) -> FeatureNotEnabled:
+    mode = "manager" if role is Role.MANAGER else "worker"
+    return FeatureNotEnabled("gaggle", f"Run `pip install 'gaggle-loadtest[gaggle]'` to start in {mode} mode.")
+
+
 async def one_run(supervisor: Supervisor, show: Callable[[Report], None] | None = None) -> Outcome:
     """Run a load test from its import to the files of its report, which is first shown. Raises GaggleError."""
     try:
-        await supervisor.describe()
-        outcome = await supervisor.run()
+        outcome = await lead(supervisor)
     except asyncio.CancelledError:
         if not supervisor.outcome.was_interrupted:
             raise

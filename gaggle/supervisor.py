@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from gaggle import limits, logs, plan
@@ -20,10 +20,10 @@ from gaggle.engine import Order
 from gaggle.errors import InvalidOption, LoadTestError
 from gaggle.logs import LOGGER
 from gaggle.options import Options, usable_cores
-from gaggle.plan import Plan
+from gaggle.plan import Block, Plan
 from gaggle.policy import settings_of, versions
 from gaggle.report.model import Incident, Phase, Report, ReportClass
-from gaggle.rules import check, load_test_of
+from gaggle.rules import check, load_test_of, role_of
 from gaggle.sources import LOAD_TEST, Parsed, with_defaults
 
 TICK_SECONDS = 0.025  # short enough to catch a task that holds its engine for a tenth of a second
@@ -57,6 +57,8 @@ class Supervisor:
         self.deaths: dict[int, list[float]] = {}
         self.ended: list[Hand] = []  # engines that would not stop
         self.said: set[str] = set()
+        self.block = Block(1, 1, 0, 0)  # the users of this machine
+        self.lease_until_ns = 0  # CLOCK_BOOTTIME; 0 where nobody else could have the users
         self.stop_reason: str | None = None
         self.stopped_at = 0.0
         self.all_started = False
@@ -67,13 +69,14 @@ class Supervisor:
         """Import the load test, settle the options, and return what is in it. Ends the launcher if that cannot be."""
         self.running = asyncio.current_task()
         file = load_test_of(self.parsed)
-        check(self.parsed.options, self.parsed.sources, usable_cores())
+        role = role_of(self.parsed.options)
+        check(self.parsed.options, self.parsed.sources, usable_cores(), role)
         self.crew = Crew(self.heard, self.died, self.launcher_lost)
         try:
             self.description = await self.crew.load(str(file), self.only)
             self.parsed = with_defaults(self.parsed, self.description["defaults"])
             self.options: Options = self.parsed.options
-            self.cautions = check(self.options, self.parsed.sources, usable_cores())
+            self.cautions = check(self.options, self.parsed.sources, usable_cores(), role)
             if any(self.parsed.sources.get(name, "").startswith(LOAD_TEST) for name in logs.OPTIONS):
                 logs.setup(self.options, self.parsed.sources)
         except BaseException:
@@ -102,15 +105,9 @@ class Supervisor:
     def prepare(self) -> None:
         """Settle what the options leave open, say what a person should know before it starts."""
         options = self.options
+        self.settle()
+        self.block = plan.blocks(options.users, 1)[0]
         self.engines = min(options.engines or usable_cores(), options.users)
-        self.seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
-        self.plan = Plan(options.users, options.hatch_rate, options.run_time)
-        self.settings = settings_of(options)
-        self.check_layout()
-        LOGGER.info("hatch_rate = %g", options.hatch_rate)
-        LOGGER.info("seed = %d", self.seed)
-        for line in self.hosts_configured():
-            LOGGER.info("%s", line)
         limit = limits.raise_descriptors()
         cautions = [
             *self.cautions,
@@ -119,6 +116,18 @@ class Supervisor:
         ]
         for line in cautions:
             LOGGER.warning("%s", line)
+
+    def settle(self) -> None:
+        """Settle what leads: seed, plan, policy; refuse what cannot be."""
+        options = self.options
+        self.seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
+        self.plan = Plan(options.users, options.hatch_rate, options.run_time)
+        self.settings = settings_of(options)
+        self.check_layout()
+        LOGGER.info("hatch_rate = %g", options.hatch_rate)
+        LOGGER.info("seed = %d", self.seed)
+        for line in self.hosts_configured():
+            LOGGER.info("%s", line)
 
     def check_layout(self) -> None:
         """Refuse users that no class may have, and a test whose users have nowhere to go."""
@@ -146,16 +155,28 @@ class Supervisor:
     async def start(self) -> None:
         """Run the load test's own start, fork the engines, and give the go."""
         LOGGER.info("initializing user states...")
-        self.shared = None
-        if self.description["has_test_start"]:
-            LOGGER.info("running test_start")
-            self.shared = await self.crew.errand("test_start", self.settings)
+        self.shared = await self.prepare_shared()
+        await self.fork_engines()
+        self.go(time.monotonic_ns() + START_DELAY_NS)
+
+    async def prepare_shared(self) -> Any:
+        """Run the load test's own start; return what every user will have as `shared`."""
+        if not self.description["has_test_start"]:
+            return None
+        LOGGER.info("running test_start")
+        return await self.crew.errand("test_start", self.settings)
+
+    async def fork_engines(self) -> None:
+        """Fork all engines; they wait to be told when to begin."""
         for index in range(self.engines):
             await self.crew.fork(self.order(index))
         while self.ready < self.engines and self.crew.hands:
             await asyncio.sleep(TICK_SECONDS / 5)
-        self.t0_ns = time.monotonic_ns() + START_DELAY_NS
-        self.began_at = self.measured_from = self.phase_began = time.time() + START_DELAY_NS / 1e9
+
+    def go(self, t0_ns: int) -> None:
+        """Let users begin: user 1 of the test is due at `t0_ns` of the monotonic clock."""
+        self.t0_ns = t0_ns
+        self.began_at = self.measured_from = self.phase_began = time.time() + (t0_ns - time.monotonic_ns()) / 1e9
         self.books.begin(self.crew.hands.values())
         self.is_running = True
         self.crew.tell_all("start", t0_ns=self.t0_ns)
@@ -166,6 +187,7 @@ class Supervisor:
         return Order(
             index=index,
             engines=self.engines,
+            block=self.block.split(self.engines)[index],
             users=self.options.users,
             hatch_rate=self.options.hatch_rate,
             seed=self.seed,
@@ -198,13 +220,13 @@ class Supervisor:
 
     def see_whether_all_started(self) -> None:
         """At the end of the ramp: a phase ends, and what was counted in it is set aside."""
-        if not all(hand.arena.users_started >= len(hand.order.numbers()) for hand in self.crew.hands.values()):
+        if not all(hand.arena.users_started >= hand.order.block.count for hand in self.crew.hands.values()):
             return
         self.crew.hear_out()  # of the last one that was launched
         self.all_started = True
-        self.add_phase("Increasing", 0, self.options.users)
-        LOGGER.info("launched %s users...", self.options.users)
-        if not self.options.no_reset_metrics:
+        self.add_phase("Increasing", 0, self.block.count)
+        LOGGER.info("launched %s users...", self.block.count)
+        if self.may_reset and not self.options.no_reset_metrics:
             self.reset()
 
     def reset(self) -> None:
@@ -219,6 +241,40 @@ class Supervisor:
         self.phase_began = now
 
     # The stop.
+
+    may_reset = True
+
+    # What a manager may ask, beside the start and the stop.
+
+    def renew(self, block: Block) -> None:
+        """Be ready for users again, after others have stopped here."""
+        self.block, self.ready, self.is_running, self.all_started = block, 0, False, False
+        self.stop_reason, self.lease_until_ns = None, 0
+        self.engines = min(self.options.engines or usable_cores(), max(block.count, 1))
+
+    def allow(self, until_ns: int) -> None:
+        """Let users run until then (CLOCK_BOOTTIME): their engines end by themselves if nobody says otherwise."""
+        self.lease_until_ns = until_ns
+        for hand in self.crew.hands.values():
+            hand.arena.lease_until_ns = until_ns
+
+    def add(self, block: Block) -> None:
+        """Start more users, which were at work elsewhere."""
+        hands = list(self.crew.hands.values())
+        for hand, part in zip(hands, block.split(len(hands)), strict=True):
+            if part.count:
+                hand.channel.send("add", block=asdict(part), t0_ns=time.monotonic_ns())
+
+    def kill_all(self) -> None:
+        """End all engines now. What they counted is kept."""
+        for hand in self.crew.hands.values():
+            hand.is_done = True
+            hand.kill()
+
+    def own_number(self, number: int) -> int:
+        """Return a user's number on this machine, from 1; of one that came from elsewhere its number in the gaggle."""
+        turn, rest = divmod(number - self.block.first, self.block.step)
+        return turn + 1 if rest == 0 and 0 <= turn < self.block.count else number
 
     def stop(self, reason: str) -> None:
         """Ask every user to leave. What happens next is for the engines; the first reason stands."""
@@ -284,7 +340,7 @@ class Supervisor:
 
     def heard_user(self, hand: Hand, fields: dict[str, Any]) -> None:
         verb = "launching" if fields["event"] == "launching" else "exiting"
-        LOGGER.info("%s user %d from %s...", verb, fields["number"], fields["name"])
+        LOGGER.info("%s user %d from %s...", verb, self.own_number(fields["number"]), fields["name"])
 
     def heard_traceback(self, hand: Hand, fields: dict[str, Any]) -> None:
         if fields["key"] not in self.said:
@@ -334,6 +390,7 @@ class Supervisor:
             if not self.stop_reason:
                 hand = await self.crew.fork(self.order(index, is_replacement=True))
                 self.books.cpu_before[hand.pid] = 0.0
+                hand.arena.lease_until_ns = self.lease_until_ns
 
     def launcher_lost(self) -> None:
         """Without the launcher nothing can be started again, and its engines die with it."""
@@ -358,13 +415,16 @@ class Supervisor:
             self.stop("all users have left")
         users = self.phases[-1].users_to if self.phases else 0
         self.add_phase("Canceling" if self.was_signalled else "Decreasing", users, 0)
+        await self.run_test_stop()
+        self.outcome.report = self.report()
+
+    async def run_test_stop(self) -> None:
         if self.description["has_test_stop"]:
             LOGGER.info("running test_stop")
             try:
                 await self.crew.errand("test_stop", self.settings)
             except LoadTestError as error:
                 self.incident("test_stop", str(error).partition("\n")[0])
-        self.outcome.report = self.report()
 
     def report(self) -> Report:
         wall = max(self.ended_at - self.measured_from, 0.0)

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import brotli
-from answers import ANSWERS, CHUNKED, COMPLETE, EMPTY, NOTHING, OK, OPEN, SHORT, TEN, chunks
-from scripted import BODY, CLOSE, CUT, RESET, SHUT, WAIT, Script, Step
+from answers import ANSWERS, CHUNKED, EMPTY, NOTHING, OK, OPEN, SHORT, TEN, chunks
+from scripted import BODY, CLOSE, CUT, PEEK, RESET, SHUT, WAIT, Script
 
 
 class Call(NamedTuple):
@@ -25,7 +25,8 @@ class Exchange(NamedTuple):
     """`calls`, one after the other, of one user at a server that plays `scripts` (see scripted.Stage).
 
     After them the user asks once more, which shows what has become of the connection. `settings` are those of the
-    engine that are not as usual. `tls`: it is worth a run over TLS as well.
+    engine that are not as usual. `tls`: it is worth a run over TLS as well. `breaks_off`: the client stops sending when
+    it sees the answer; how much was out by then is chance.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Exchange(NamedTuple):
     reads: str = "all"
     tls: bool = False
     settings: tuple[tuple[str, Any], ...] = ()
+    breaks_off: bool = False
 
 
 SOON = {"timeout": 0.25}  # for what must come to a timeout
@@ -143,7 +145,9 @@ def cuts() -> Iterator[Exchange]:
         for at in range(0, len(data), 3):
             yield Exchange(f"{name} reset at {at:02}", ((*filter(None, [data[:at]]), RESET),))
     for at in range(0, len(CUTS["chunks"]), 5):
-        yield Exchange(f"chunks cut at {at:02} without a word", ((*filter(None, [CUTS["chunks"][:at]]), CUT),), tls=True)
+        yield Exchange(
+            f"chunks cut at {at:02} without a word", ((*filter(None, [CUTS["chunks"][:at]]), CUT),), tls=True
+        )
 
 
 ENDS = [
@@ -152,7 +156,7 @@ ENDS = [
     Exchange("a reset after the answer", ((ok(), RESET),)),
     Exchange("half an end after the answer", ((ok(), SHUT, WAIT),)),
     Exchange("half an end without a length", ((OK + b"\r\nhi", SHUT, WAIT),)),
-    Exchange("an end before the request was read", ((CLOSE,), (CLOSE,)), reads="nothing"),
+    Exchange("an end before the request was read", ((PEEK, CLOSE),), reads="nothing"),
     Exchange("a used connection ends with the request", ((ok(),), (CLOSE,)), get() + get(), tls=True),
     Exchange("a used connection is reset by the request", ((ok(),), (RESET,)), get() + get()),
     Exchange("a used connection is cut by the request", ((ok(),), (CUT,)), get() + get(), tls=True),
@@ -192,7 +196,9 @@ def redirects() -> Iterator[Exchange]:
             answer = to(status, b"/there")
             answer = answer[:-2] if call.method == "HEAD" else answer
             answer = answer.partition(b"Content-")[0] + b"\r\n" if status == 304 else answer
-            yield Exchange(f"a {status} of a {call.method}", ((answer,), (ok(b"" if call.method == "HEAD" else b"hi"),)), (call,))
+            yield Exchange(
+                f"a {status} of a {call.method}", ((answer,), (ok(b"" if call.method == "HEAD" else b"hi"),)), (call,)
+            )
 
 
 REDIRECTS = [
@@ -288,7 +294,12 @@ SET_COOKIES = {
 def cookies() -> Iterator[Exchange]:
     for name, lines in SET_COOKIES.items():
         fields = [b"Set-Cookie: " + line for line in lines]
-        yield Exchange(f"a cookie: {name}", ((ok(b"hi", *fields),),), get("/deep/path") + get("/deep/other") + get(), tls=name == "secure")
+        yield Exchange(
+            f"a cookie: {name}",
+            ((ok(b"hi", *fields),),),
+            get("/deep/path") + get("/deep/other") + get(),
+            tls=name == "secure",
+        )
 
 
 COOKIES = [
@@ -429,19 +440,32 @@ REQUESTS = [
 
 # Answers that do not wait for the request.
 
+ERROR_THAT_CLOSES = b"HTTP/1.1 413 x\r\nConnection: close\r\n" + EMPTY
+
 EARLY = [
-    Exchange("an early error", ((b"HTTP/1.1 413 x\r\n" + EMPTY, BODY),), post(data=BIG * 8), reads="head", tls=True),
-    Exchange("an early error that closes", ((b"HTTP/1.1 413 x\r\nConnection: close\r\n" + EMPTY, WAIT),), post(data=BIG * 8), reads="head", tls=True),
-    Exchange("an early error without a length", ((b"HTTP/1.1 413 x\r\n\r\ntoo big", SHUT, WAIT),), post(data=BIG * 8), reads="head"),
-    Exchange("an early redirect", ((to(302, b"/there"), BODY),), post(data=BIG * 8), reads="head"),
-    Exchange("an early success that closes", ((OK + b"Connection: close\r\n" + EMPTY, WAIT),), post(data=BIG * 8), reads="head", tls=True),
-    Exchange("an early success", ((ok(), BODY),), post(data=BIG * 8), reads="head"),
+    *(
+        exchange._replace(reads="head", breaks_off=True)
+        for exchange in (
+            Exchange("an early error", ((b"HTTP/1.1 413 x\r\n" + EMPTY, BODY),), post(data=BIG * 8), tls=True),
+            Exchange("an early error that closes", ((ERROR_THAT_CLOSES, WAIT),), post(data=BIG * 8), tls=True),
+            Exchange(
+                "an early error without a length", ((b"HTTP/1.1 413 x\r\n\r\nbig", SHUT, WAIT),), post(data=BIG * 8)
+            ),
+            Exchange("an early redirect", ((to(302, b"/there"), BODY),), post(data=BIG * 8)),
+            Exchange(
+                "an early success that closes", ((ok(b"", b"Connection: close"), WAIT),), post(data=BIG * 8), tls=True
+            ),
+            Exchange("an early success", ((ok(), BODY),), post(data=BIG * 8)),
+            Exchange("an early end", ((CLOSE,),), post(data=BIG * 8)),
+            Exchange("an early reset", ((RESET,),), post(data=BIG * 8)),
+            Exchange(
+                "an early answer and a reset", ((b"HTTP/1.1 413 x\r\n" + EMPTY, 0.05, RESET),), post(data=BIG * 8)
+            ),
+        )
+    ),
     Exchange("an early 100", ((b"HTTP/1.1 100 x\r\n\r\n", BODY, ok()),), post(data=BIG), reads="head"),
-    Exchange("an early end", ((CLOSE,),), post(data=BIG * 8), reads="head"),
-    Exchange("an early reset", ((RESET,),), post(data=BIG * 8), reads="head"),
-    Exchange("an early answer and a reset", ((b"HTTP/1.1 413 x\r\n" + EMPTY, 0.05, RESET),), post(data=BIG * 8), reads="head"),
     Exchange("an answer before the request", ((ok(b"hi", b"Connection: close"), WAIT),), reads="nothing"),
-]  # fmt: skip
+]
 
 # Streams.
 

@@ -99,8 +99,12 @@ class RealServer:
         self.doors = [Door(scheme, limit, free_port()) for scheme in ("http", "https") for limit in LIMITS]
         (self.folder / self.config_name).write_text(self.configuration())
         process = Process([self.fill(word) for word in self.command], cwd=self.folder)
-        eventually(lambda: process.popen.poll() is not None or self.is_open(), STARTING_SECONDS, f"{self.program} answers")
-        if process.popen.poll() is None:
+        try:
+            eventually(lambda: has_ended(process) or self.is_open(), STARTING_SECONDS, f"{self.program} answers")
+        except AssertionError:
+            process.end()
+            raise
+        if not has_ended(process):
             return process
         assert tries > 1, f"{self.program} does not start:\n{process.output()}\n{self.error_log()}"
         return self.start(tries - 1)
@@ -170,7 +174,7 @@ class RealServer:
     def stop(self) -> None:
         """Let it finish what it has begun, its log included."""
         self.process.signal(self.stop_signal)
-        eventually(lambda: self.process.popen.poll() is not None, STOPPING_SECONDS, f"{self.program} ends")
+        eventually(lambda: has_ended(self.process), STOPPING_SECONDS, f"{self.program} ends")
 
     def hits(self) -> list[Hit]:
         """Return what was logged, without the requests of the start."""
@@ -183,6 +187,10 @@ class RealServer:
         port, method, target, status, nth, *more = line.split()
         path, _, query = target.partition("?id=")
         return Hit(names[int(port)], method, path, query, int(status), int(nth) - self.first_nth + 1, more == ["r"])
+
+
+def has_ended(process: Process) -> bool:
+    return process.popen.poll() is not None
 
 
 def fill(template: str, **values: object) -> str:
@@ -313,7 +321,8 @@ class Apache(RealServer):
 class HAProxy(RealServer):
     program, package = "haproxy", "apt-get install haproxy"
     config_name = "haproxy.cfg"
-    # Its log goes to standard output: through a file, as it drops lines where a pipe is full.
+    # Its log goes to standard output. It drops lines where a pipe is full, so that is a file; and where two of its
+    # threads write at once ("DroppedLogs" of `show info`), so it has one.
     command = ("sh", "-c", "exec <program> -W -db -f <folder>/haproxy.cfg >><folder>/access.log 2>><folder>/error.log")
     stop_signal, reload_signal = signal.SIGUSR1, signal.SIGUSR2
     remark = "Proxy "
@@ -321,7 +330,7 @@ class HAProxy(RealServer):
         global
             stats socket <folder>/admin.sock mode 600 level admin expose-fd listeners
             log stdout format raw local0
-            nbthread 2
+            nbthread 1
         defaults
             mode http
             log global

@@ -1,4 +1,4 @@
-"""A server that plays a script: it sends exactly the bytes it is told, in exactly these pieces, and keeps what it heard."""
+"""A server that plays a script: it sends just the bytes it is told, in just these pieces, and keeps what it heard."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ class Move(Enum):
     SHUT = "send no more, but read on"
     BODY = "read the body of the request"
     WAIT = "wait until the client ends the connection"
+    PEEK = "wait until something has come, and leave it unread"
 
 
-CLOSE, CUT, RESET, SHUT, BODY, WAIT = Move
+CLOSE, CUT, RESET, SHUT, BODY, WAIT, PEEK = Move
 Step = bytes | float | Move  # bytes are sent in one piece, a number is a pause in seconds
 Script = Sequence[Step]
 
 LAST: Script = (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nagain",)
+LAST_UNREAD: Script = (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nagain", SHUT, WAIT)
 
 
 class Heard(NamedTuple):
@@ -57,6 +59,7 @@ class Stage(Listener):
         self.scripts, self.routes, self.reads, self.context = list(scripts), routes or {}, reads, context
         self.heard: list[Heard] = []
         self.numbers = count()
+        self.received = 0  # bytes
         self.under_way: list[int] = []  # connections on which a script is being played
         super().__init__(self.play)
         if context:
@@ -84,7 +87,7 @@ class Stage(Listener):
         """Read a request; return what follows it, None when there is none."""
         if self.reads == "nothing":
             self.under_way.append(number)
-            return self.scripts.pop(0) if self.scripts else (CLOSE,)
+            return self.scripts.pop(0) if self.scripts else LAST_UNREAD
         head, rest = read_head(connection)
         if not head:
             return None
@@ -93,6 +96,7 @@ class Stage(Listener):
         size = body_size(lines)
         if self.reads == "all":
             rest = read_body(connection, rest, size)
+        self.received += len(head) + 4 + len(rest)
         self.heard.append(Heard(number, (lines[0], *sorted(lines[1:])), rest))
         path = lines[0].split(" ")[1].partition("?")[0]
         if path in self.routes:
@@ -111,6 +115,8 @@ def perform(connection: socket.socket, step: Step, heard: list[Heard]) -> None:
     elif step is WAIT:
         while connection.recv(65_536):
             pass
+    elif step is PEEK:
+        connection.recv(1, socket.MSG_PEEK)
     elif step is SHUT:
         connection.shutdown(socket.SHUT_WR)
     else:

@@ -1,4 +1,4 @@
-# libcurl as this project uses it: types and function signatures. No header of curl is needed to build: see transfer.pxi.
+# libcurl as this project uses it: types and function signatures. No header of curl is needed to build: see binding.pxi.
 # Source: include/curl/{curl,easy,multi}.h of curl 8.23. Every name here is part of libcurl's stable ABI.
 from libc.stdint cimport int64_t
 

@@ -206,6 +206,7 @@ cdef class Pump:
                 count = pump_epoll_wait(self.epoll, events, PUMP_EVENTS, wait_ns)
         else:
             count = pump_epoll_wait(self.epoll, events, PUMP_EVENTS, 0)
+        clock_check_lease(header.lease_until_ns)
         self.returned_ns = header.heartbeat_ns = header.turn_started_ns = clock_ns()
         self.turns += 1
         if count < 0 and errno != EINTR:

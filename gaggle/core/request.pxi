@@ -65,6 +65,7 @@ cdef class Request(Promise):
     cdef int begin(self) except -1:
         """Count it, start its clock, and put it on the wire, unless six to that host are there already."""
         cdef Prepared prepared = self.prepared
+        clock_check_lease(self.pump.arena.header.lease_until_ns)
         self.started_ns = clock_ns()
         self.pump.arena.at(prepared.slot).counts[STARTED] += 1
         self.url, self.url_text, self.verb = prepared.url, prepared.url_text, prepared.verb

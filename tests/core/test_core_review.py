@@ -6,11 +6,12 @@ import asyncio
 import gc
 import gzip
 import os
+import random
 import socket
 import ssl
 import struct
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -256,3 +257,97 @@ def test_an_idle_tls_connection_that_the_server_closes_politely_is_closed(
         engine = engine_loop(server.url.replace("http:", "https:"), cacert=str(https_server.ca_file))
 
         assert engine.run(visit(engine.user()), seconds=5) == 200
+
+
+# All of it at once.
+
+PATHS = (
+    "/", "/text?n=300000", "/slow?ms=20", "/stall", "/stall-body", "/close", "/close-silently", "/close-idle?ms=1",
+    "/reset", "/garbage", "/half", "/chunked", "/until-close", "/gzip", "/redirect/3", "/redirect-loop", "/status/500",
+    "/hints", "/cookies/set?a=1",
+)  # fmt: skip
+
+
+async def read_some(user: User, path: str, luck: random.Random) -> None:
+    """Ask for a stream; read all of it, a part, or nothing."""
+    async with await user.get(path, stream=True) as response:
+        most = luck.choice([0, 1, 1000])
+        async for _ in response:
+            most -= 1
+            if most <= 0:
+                break
+
+
+async def send_pieces(user: User, luck: random.Random) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(luck.randrange(5)):
+            yield b"x" * luck.randrange(100_000)
+            await asyncio.sleep(0)
+
+    await user.post("/upload", data=pieces())
+
+
+async def do_anything(user: User, https_url: str, luck: random.Random) -> None:
+    path = luck.choice(PATHS)
+    choice = luck.randrange(8)
+    if choice == 0:
+        await read_some(user, path, luck)
+    elif choice == 1:
+        await send_pieces(user, luck)
+    elif choice == 2:
+        await user.get("/redirect-to", params={"url": https_url + luck.choice(PATHS)})
+    elif choice == 3:
+        await user.get(https_url + path, stream=luck.random() < 0.3)
+    elif choice == 4:
+        await asyncio.gather(*(user.get(luck.choice(PATHS), timeout=0.1) for _ in range(luck.randrange(12))))
+    elif choice == 5:
+        await user.post("/post", data=b"x" * luck.randrange(2_000_000))
+    elif choice == 6:
+        user.get(path)  # and does not wait for it
+        await user.pause(luck.random() * 0.01)
+    else:
+        await user.get(path)
+
+
+async def live(user: User, https_url: str, luck: random.Random, until: float) -> None:
+    """Do this and that, give up some of it, and leave in the middle."""
+    loop = asyncio.get_running_loop()
+    while loop.time() < until:
+        try:
+            async with asyncio.timeout(luck.choice([0.0005, 0.003, 0.02, 0.1, 0.3])):
+                await do_anything(user, https_url, luck)
+        except TimeoutError:
+            pass
+        if luck.random() < 0.1:
+            user.forget()
+        if luck.random() < 0.3:
+            user.cut_streams()
+    user.forget()
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_whatever_users_do_what_was_started_ends_in_one_way_and_leaves_nothing(
+    engine_loop: MakeEngineLoop, server: Server, https_server: HttpsServer, number: int
+) -> None:
+    seed = int(os.environ.get("TEST_SEED", random.randrange(1 << 32)))
+    print(f"TEST_SEED={seed}")
+    engine = engine_loop(cacert=str(https_server.ca_file))
+    users = [engine.user() for _ in range(20)]
+    before = len(os.listdir("/proc/self/fd"))
+
+    async def live_all() -> None:
+        until = asyncio.get_running_loop().time() + 1
+        await asyncio.gather(
+            *(live(user, https_server.url, random.Random(f"{seed} {i}"), until) for i, user in enumerate(users))
+        )
+
+    engine.run(live_all())
+
+    assert sum(user.in_flight for user in users) == 0
+    rows = [engine.row(name) for name in engine.names()]
+    assert all(row.started == row.answered + row.broken + row.unfinished for row in rows), rows
+    answered, hops = sum(row.answered for row in rows), sum(row.hops for row in rows)
+    started, resent = sum(row.started for row in rows), sum(row.resent for row in rows)
+    logged = server.seen().total + https_server.seen().total
+    assert answered + hops <= logged <= started + hops + resent
+    assert len(os.listdir("/proc/self/fd")) <= before + 32, "libcurl keeps some connections of its own lane"

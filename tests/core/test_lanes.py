@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import trustme
-from exchanges import EXCHANGES, Call, Exchange
+from answers import (
+    ANSWERS,
+    BAD_BYTES,
+    BAD_ENCODING,
+    COMPLETE,
+    NOT_HTTP,
+    NOTHING,
+    OPEN,
+    SHORT,
+    TOO_MANY,
+    Answer,
+)
+from exchanges import ENCODED, EXCHANGES, Call, Exchange
 from in_process import EngineLoop
 from scripted import Script, Stage, Step
 
@@ -46,6 +58,7 @@ class Outcome(NamedTuple):
     cookies: list[tuple[Any, ...]]
     counts: dict[str, dict[str, Any]]
     connections: int
+    received: int  # bytes, by the server
     requests: list[tuple[int, tuple[str, ...], bytes]]
 
 
@@ -111,8 +124,10 @@ async def perform(engine: EngineLoop, exchange: Exchange, context: ssl.SSLContex
         finally:
             user.forget()
         await quiet(stage)
-        heard = [(number, neutral(head, stage), body) for number, head, body in stage.heard]
-        return Outcome(responses, cookies, {}, stage.accepted, heard)
+        heard = [
+            (number, neutral(head, stage), b"" if exchange.breaks_off else body) for number, head, body in stage.heard
+        ]
+        return Outcome(responses, cookies, {}, stage.accepted, stage.received, heard)
 
 
 async def one(user: User, call: Call, stage: Stage) -> Seen:
@@ -176,7 +191,16 @@ def neutral(lines: tuple[str, ...], stage: Stage) -> tuple[str, ...]:
 def cookie_facts(cookie: Any) -> tuple[Any, ...]:
     """Return all of a cookie; how long it still lives in hours."""
     lives = cookie.expires and round((cookie.expires - time.time()) / 3_600)
-    return (cookie.name, cookie.value, cookie.domain, cookie.path, lives, cookie.secure, cookie.http_only, cookie.host_only)
+    return (
+        cookie.name,
+        cookie.value,
+        cookie.domain,
+        cookie.path,
+        lives,
+        cookie.secure,
+        cookie.http_only,
+        cookie.host_only,
+    )
 
 
 # Comparing.
@@ -188,7 +212,7 @@ class Pair(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
+def plain() -> dict[str, Pair]:
     return both(EXCHANGES, None)
 
 
@@ -227,11 +251,159 @@ def differences(pair: Pair) -> dict[str, tuple[Any, Any]]:
     return {name: (fast.get(name), libcurl.get(name)) for name in names if fast.get(name) != libcurl.get(name)}
 
 
+# What may differ.
+
+
+class Difference(NamedTuple):
+    """Why the lanes differ in some `exchanges`, and in what: patterns of names, of exchanges and of `facts`."""
+
+    reason: str
+    exchanges: str
+    facts: str
+    over_tls: bool | None = None  # None: with or without
+
+
+UNDECODABLE = (
+    "deflate without a head, and five bytes|deflate that is gzip|gzip that is deflate without a head|six times|unknown|zstd"
+    "|compress|gzip, then unknown|(gzip|deflate|br) that is text|(gzip|deflate) with a wrong sum|gzip broken in the middle"
+    "|(gzip|deflate|br) and .*|a broken stream"
+)
+CONNECTION = r"connections|request \d+"
+
+DIFFERENCES = [
+    Difference(
+        "what nobody reads is not decoded: in the fast lane a body that cannot be decoded is a failure once it is read, and "
+        "an answer all the same; of a redirect it is never read",
+        f"encoded: ({UNDECODABLE})|a redirect with a body that is encoded",
+        ".*",
+    ),
+    Difference(
+        "the fast lane counts the lines of a head as they come, when they are whole; libcurl as it has unfolded them, and "
+        "of a head that is cut or refused also what it had not read yet",
+        ".*fold.*|a value that begins on its second line|a length with an empty fold|half a head|.* (cut|reset) at .*"
+        "|a head without its last byte|an empty line between heads",
+        r"\w+: bytes_in",
+    ),
+    Difference(
+        "libcurl speaks HTTP/1.0 on a connection on which it was answered so, the fast lane the version that it "
+        "understands (RFC 9110, 6.2)",
+        "HTTP/1.0 that keeps.*",
+        r"request \d+",
+    ),
+    Difference(
+        "the fast lane closes a connection on which more came than the answer; libcurl drops what is behind a last chunk",
+        "extra bytes behind chunks",
+        CONNECTION,
+    ),
+    Difference(
+        "libcurl does not see `close` in a list that begins with a comma (RFC 9110, 5.6.1.2)",
+        "close in a list that begins with a hole",
+        CONNECTION,
+    ),
+    Difference(
+        "what is sent piece by piece, or waits for a 100, goes by libcurl, which has connections of its own",
+        "a POST of pieces|a POST with Expect|a request with a coding of its own|a redirect .*such a body"
+        "|a redirect of a body that is made while it is sent",
+        CONNECTION,
+    ),
+    Difference(
+        "a success that comes before the request was read is the end of the exchange in the fast lane; libcurl sends on, as "
+        "long as the server reads",
+        "an early success",
+        CONNECTION,
+    ),
+    Difference(
+        "the fast lane sends a request again only if nothing came of an answer; libcurl if no whole line did",
+        r"a length cut at (0[1-9]|1[0-6]) of a used connection",
+        ".*",
+    ),
+    Difference(
+        "libcurl takes what came on an idle connection for the next answer, if that is younger than a second: over TLS "
+        "nobody else can look at it",
+        "a late answer",
+        r"response 1: .*|\w+: (failed|bytes_in|statuses)|" + CONNECTION,
+        over_tls=True,
+    ),
+]
+
+
+def differences_of(exchange: Exchange, over_tls: bool) -> list[Difference]:
+    return [
+        row for row in DIFFERENCES if re.fullmatch(row.exchanges, exchange.name) and row.over_tls in (None, over_tls)
+    ]
+
+
+def unexplained(exchange: Exchange, pair: Pair, over_tls: bool) -> dict[str, tuple[Any, Any]]:
+    """Return what differs and may not."""
+    patterns = [row.facts for row in differences_of(exchange, over_tls)]
+    if exchange.breaks_off:
+        patterns.append(r"\w+: bytes_out")
+    found = differences(pair)
+    return {name: values for name, values in found.items() if not any(re.fullmatch(row, name) for row in patterns)}
+
+
+# The tests.
+
+
 @pytest.mark.parametrize("exchange", EXCHANGES, ids=lambda exchange: exchange.name)
 def test_both_lanes_do_the_same(plain: dict[str, Pair], exchange: Exchange) -> None:
-    assert not differences(plain[exchange.name])
+    assert not unexplained(exchange, plain[exchange.name], False)
 
 
 @pytest.mark.parametrize("exchange", [row for row in EXCHANGES if row.tls], ids=lambda exchange: exchange.name)
 def test_both_lanes_do_the_same_over_tls(over_tls: dict[str, Pair], exchange: Exchange) -> None:
-    assert not differences(over_tls[exchange.name])
+    assert not unexplained(exchange, over_tls[exchange.name], True)
+
+
+@pytest.mark.parametrize("row", DIFFERENCES, ids=lambda row: row.reason)
+def test_a_difference_that_is_explained_is_still_there(
+    plain: dict[str, Pair], over_tls: dict[str, Pair], row: Difference
+) -> None:
+    pairs = over_tls if row.over_tls else plain
+
+    assert any(differences(pairs[name]) for name in pairs if re.fullmatch(row.exchanges, name))
+
+
+def test_there_are_few_differences() -> None:
+    assert len(DIFFERENCES) <= 10
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODED if re.fullmatch(UNDECODABLE, name)])
+def test_a_body_that_cannot_be_decoded_is_the_same_failure_in_both_lanes(plain: dict[str, Pair], name: str) -> None:
+    fast, libcurl = plain[f"encoded: {name}"]
+
+    assert (fast.responses[0].status, fast.responses[0].ok, fast.responses[0].body) == (200, False, b"")
+    assert str(fast.responses[0].fault).startswith("bad content encoding: ")
+    assert libcurl.responses[0].fault == "bad content encoding"
+
+
+ERRORS = {
+    SHORT: "answer cut short",
+    NOTHING: "closed without an answer",
+    NOT_HTTP: "answer is not HTTP",
+    BAD_BYTES: "connection lost",
+    BAD_ENCODING: "bad content encoding",
+    TOO_MANY: "too many header fields",
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.reason)
+def test_an_answer_is_what_its_table_says(plain: dict[str, Pair], answer: Answer) -> None:
+    """What both lanes agree on may still be wrong."""
+    found = plain[answer.reason].fast
+    response, again = found.responses
+
+    if answer.outcome in (COMPLETE, OPEN):
+        assert (response.status, response.body, response.error) == (answer.status, answer.body, None)
+    else:
+        assert (response.status, response.error) == (0, ERRORS[answer.outcome])
+    assert (again.status, again.body) == (200, b"again")
+    assert found.connections == (1 if answer.keeps and not answer.extra else 2)
+
+
+@pytest.mark.parametrize(
+    "exchange", [row for row in EXCHANGES if row.reads == "all"], ids=lambda exchange: exchange.name
+)
+def test_what_is_counted_as_sent_is_what_the_server_received(plain: dict[str, Pair], exchange: Exchange) -> None:
+    for outcome in plain[exchange.name]:
+        assert sum(row["bytes_out"] for row in outcome.counts.values()) == outcome.received

@@ -316,7 +316,7 @@ class Fickle:
     def __init__(self) -> None:
         self.logged: list[str] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = "http://127.0.0.1:{}".format(self.listener.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         self.kept: list[socket.socket] = []
         threading.Thread(target=self.serve, daemon=True).start()
 

@@ -1,0 +1,279 @@
+"""A worker's process: sockets, clock, engines and signals, around a `Worker`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gaggle import logs
+from gaggle.errors import LoadTestError, ProtocolError
+from gaggle.joining import NoToken, find_token
+from gaggle.logs import LOGGER
+from gaggle.metrics import Snapshot
+from gaggle.options import usable_cores
+from gaggle.plan import Plan
+from gaggle.policy import settings_of
+from gaggle.protocol import Exit, Hello, Stop, decode_manager, encode
+from gaggle.supervisor import Outcome, Supervisor, with_signals
+from gaggle.transport import LAST_SECONDS, Closed, Reason, WorkerTransport, resolve
+from gaggle.worker import Add, Allow, Deed, End, Halt, Kill, Numbers, Prepare, Start, Worker
+
+TICK_SECONDS = 0.05
+DELTA_SECONDS = 1.0
+RETRY_SECONDS = 0.5
+LARGEST_PART = 900_000  # of a delta: a message has at most 1 MiB
+# What trying again does not mend.
+HOPELESS = (Reason.STRANGER, Reason.WANTS_TOKEN, Reason.IS_OPEN, Reason.WRONG_TOKEN)
+
+
+class Working:
+    """Takes part in a gaggle until its manager lets it go."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self.supervisor = supervisor
+        self.outcome = Outcome()
+        self.told = Snapshot.empty()  # what the deltas so far add up to
+        self.told_at = time.time()
+        self.session: WorkerTransport | None = None
+        self.next_try = 0.0
+        self.alone_since = time.monotonic()
+        self.was_joined = self.was_told_to_stop = self.is_over = False
+        self.signals = 0
+        self.watching: asyncio.Task[None] | None = None
+        self.tasks: set[asyncio.Task[Any]] = set()
+
+    async def run(self) -> Outcome:
+        """Work until the end."""
+        await self.supervisor.describe()
+        options = self.supervisor.options
+        try:
+            with_signals(self.signalled)
+            self.supervisor.may_reset = False
+            self.worker = Worker(self.hello(), state="waiting")
+            LOGGER.info("worker connecting to manager at tcp://%s:%d", options.manager_host, options.manager_port)
+            while not self.is_over:
+                await self.keep_session()
+                self.tick()
+                await asyncio.sleep(TICK_SECONDS)
+        finally:
+            self.supervisor.crew.close()
+            if self.session:
+                self.session.close(LAST_SECONDS)
+        return self.outcome
+
+    def hello(self) -> Hello:
+        return Hello(
+            node=secrets.token_hex(16),
+            host=socket.gethostname()[:200],
+            pid=os.getpid(),
+            hash=self.supervisor.description["hash"],
+            engines=self.supervisor.options.engines or usable_cores(),
+            boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+            cores=tuple(sorted(os.sched_getaffinity(0))),
+        )
+
+    # The session.
+
+    async def keep_session(self) -> None:
+        """Have a session, or try again to get one. Before the first one only --manager-timeout ends the trying."""
+        options = self.supervisor.options
+        if self.session is not None or time.monotonic() < self.next_try:
+            return
+        waited = time.monotonic() - self.alone_since
+        if waited > (options.manager_grace if self.was_joined else options.manager_timeout or float("inf")):
+            where = f"tcp://{options.manager_host}:{options.manager_port}"
+            self.end(f"the manager at {where} was not heard for {waited:.0f} seconds")
+            return
+        self.next_try = time.monotonic() + RETRY_SECONDS
+        try:
+            keys = None if options.open_gaggle else find_token(options.manager_port, options.join_token_file)[0].keys()
+            addresses = await resolve(options.manager_host, options.manager_port)
+        except (NoToken, OSError) as error:
+            logs.warn_once("alone", "waiting for the manager: %s", error)
+            return
+        self.session = WorkerTransport(self.heard, self.opened, self.closed)
+        self.session.connect(addresses, keys)
+
+    def opened(self) -> None:
+        if not self.was_joined:
+            LOGGER.info("waiting for instructions from manager")
+        self.was_joined = True
+        self.worker.connected()
+        self.work_off()
+
+    def closed(self, closed: Closed) -> None:
+        """The session has ended, or never came to be."""
+        if self.session is not None:
+            self.session.close()
+        self.session = None
+        self.next_try = time.monotonic() + RETRY_SECONDS
+        if closed.reason in HOPELESS:
+            self.end(f"the manager does not let this worker in: {closed}")
+            return
+        if closed.reason is Reason.LOST:
+            self.alone_since = time.monotonic()
+            LOGGER.warning("the connection to the manager is lost: trying again")
+        self.worker.disconnected()
+
+    def heard(self, frames: list[bytes]) -> None:
+        try:
+            message = decode_manager(frames)
+            if isinstance(message, (Stop, Exit)) and not self.worker.is_interrupted:
+                self.was_told_to_stop = True
+                LOGGER.info("received EXIT command from manager")
+            self.worker.hear(message, boot_ns())
+        except ProtocolError as error:
+            self.end(str(error))
+        self.work_off()
+
+    def work_off(self) -> None:
+        """Do what is to be done, send what is to be sent."""
+        while self.worker.todo:
+            self.do(self.worker.todo.pop(0))
+        while self.worker.outbox:
+            message = self.worker.outbox.pop(0)
+            if self.session is None or not self.session.send(encode(message)):
+                continue  # it is said again when there is a session
+
+    # Time.
+
+    def tick(self) -> None:
+        self.worker.tick(boot_ns(), self.numbers())
+        if time.time() - self.told_at >= DELTA_SECONDS and self.worker.may_freeze():
+            self.freeze()
+        self.work_off()
+
+    def numbers(self) -> Numbers:
+        hands = list(self.supervisor.crew.hands.values())
+        return Numbers(
+            users=sum(hand.arena.users_running for hand in hands),
+            wall=time.time(),
+            has_pending=bool(self.pending().rows),
+        )
+
+    def pending(self) -> Snapshot:
+        return self.supervisor.books.total(self.supervisor.crew.hands.values()) - self.told
+
+    def freeze(self) -> None:
+        """Send what was counted since the last delta."""
+        total = self.supervisor.books.total(self.supervisor.crew.hands.values())
+        delta = total - self.told
+        if delta.rows or delta.errors:
+            self.worker.freeze(self.worker.epoch, self.told_at, time.time(), parts_of(delta))
+            self.told = total
+        self.told_at = time.time()
+
+    # What the manager wants done.
+
+    def do(self, deed: Deed) -> None:
+        if isinstance(deed, Prepare):
+            self.start_task(self.prepare(deed))
+        elif isinstance(deed, Start):
+            self.start(deed)
+        elif isinstance(deed, Add):
+            for block in deed.blocks:
+                self.supervisor.add(block)
+        elif isinstance(deed, Allow):
+            self.supervisor.allow(deed.until_ns)
+        elif isinstance(deed, Halt):
+            self.halt(deed.reason)
+        elif isinstance(deed, Kill):
+            self.supervisor.kill_all()
+        elif isinstance(deed, End):
+            self.end(deed.error)
+
+    def start_task(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def prepare(self, deed: Prepare) -> None:
+        """Fork the engines for these users."""
+        assign, supervisor = deed.assign, self.supervisor
+        if self.watching:
+            await self.watching  # engines of the last epoch are still ending
+        LOGGER.info("initializing user states...")
+        logs.prefix(f"[{self.worker.number}] ")
+        supervisor.options = replace(
+            supervisor.options, **{**assign.options, "users": assign.users, "hatch_rate": assign.hatch_rate}
+        )
+        supervisor.seed, supervisor.shared = assign.seed, assign.shared
+        supervisor.plan, supervisor.settings = Plan(assign.users, assign.hatch_rate), settings_of(supervisor.options)
+        self.blocks = assign.blocks
+        supervisor.renew(assign.blocks[0])
+        try:
+            await supervisor.fork_engines()
+        except LoadTestError as error:
+            self.worker.failed(str(error))
+        if self.worker.epoch != assign.epoch:
+            supervisor.kill_all()
+            return
+        LOGGER.info("initialized %d user states", sum(block.count for block in assign.blocks))
+        LOGGER.info("waiting for go-ahead from manager")
+        supervisor.allow(self.worker.lease_until_ns)
+        self.watching = asyncio.ensure_future(self.watch(assign.epoch))
+        self.worker.prepared()
+        self.work_off()
+
+    def start(self, deed: Start) -> None:
+        rate = self.supervisor.options.hatch_rate
+        LOGGER.info("entering gaggle mode, starting load test")
+        LOGGER.info("prepared to start 1 user every %.2f seconds", self.supervisor.block.step / rate)
+        self.supervisor.go(deed.t0_ns - boot_ns() + time.monotonic_ns())
+        for block in self.blocks[1:]:
+            self.supervisor.add(block)
+
+    def halt(self, reason: str) -> None:
+        if self.supervisor.is_running:
+            self.supervisor.stop(reason)
+        else:
+            self.supervisor.kill_all()
+
+    async def watch(self, epoch: int) -> None:
+        """Look after the engines of an epoch; at their end, send the rest of what they counted."""
+        await self.supervisor.watch()
+        self.watching = None
+        if self.worker.epoch == epoch:
+            self.freeze()
+            self.worker.stopped()
+            self.work_off()
+
+    # The end.
+
+    def signalled(self, number: int) -> None:
+        """Ctrl-C stops all of the gaggle, SIGTERM this worker."""
+        self.signals += 1
+        name = "ctrl-c" if number == signal.SIGINT else signal.Signals(number).name
+        if self.signals > 1 or not self.was_joined:
+            LOGGER.warning("caught %s, exiting...", name)
+            self.outcome.was_interrupted = self.is_over = True
+            return
+        with logs.no_prefix():
+            LOGGER.warning("caught %s, stopping...", name)
+        (self.worker.interrupt if number == signal.SIGINT else self.worker.leave)()
+        self.work_off()
+
+    def end(self, error: str | None) -> None:
+        self.is_over = True
+        if error is None:
+            LOGGER.info("manager went away")
+        self.outcome.failure = self.outcome.failure or error
+
+
+def boot_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def parts_of(snapshot: Snapshot) -> list[bytes]:
+    """Return a snapshot as packed snapshots that fit into a message each, and add up to it."""
+    packed = snapshot.pack()
+    if len(packed) <= LARGEST_PART or len(snapshot.rows) < 2:
+        return [packed]
+    return [part for half in snapshot.halves() for part in parts_of(half)]
