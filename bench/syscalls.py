@@ -56,7 +56,7 @@ def main() -> None:
         text += table(lane, options, requests, calls)
     print(text, end="")
     if not options.no_file:
-        trial.keep("syscalls", text)
+        trial.keep("syscalls-https" if options.secure else "syscalls", text)
     sys.exit(0 if all(verdicts) else 1)
 
 

@@ -204,11 +204,11 @@ class Options:
 
     manager: bool = switch(GAGGLE, "Lead a gaggle: hand out users, merge metrics, report",
         roles=Role.MANAGER, sent=False)
-    expect_workers: int = option(GAGGLE, 0, units.whole(1), "Workers to wait for", metavar="N",
+    expect_workers: int = option(GAGGLE, 0, units.whole(0), "Workers to wait for", metavar="N",
         shown="", roles=Role.MANAGER, sent=False)
     expect_workers_max_wait: float = option(GAGGLE, 0.0, units.seconds, "Start with fewer after so long",
         metavar="TIME", shown="0, never", roles=Role.MANAGER, sent=False)
-    min_workers: int = option(GAGGLE, 0, units.whole(1), "Workers that are enough then", metavar="N",
+    min_workers: int = option(GAGGLE, 0, units.whole(0), "Workers that are enough then", metavar="N",
         shown="all", roles=Role.MANAGER, sent=False)
     manager_bind_host: str = option(GAGGLE, "0.0.0.0", str, "Address to listen on", metavar="HOST",
         roles=Role.MANAGER, sent=False)

@@ -231,9 +231,9 @@ class Supervisor:
 
     def reset(self) -> None:
         """Begin to measure anew. Counters only grow: what they are now is remembered and taken away later."""
-        self.say(f"All {self.options.users} users hatched, resetting metrics (disable with --no-reset-metrics).\n")
         self.books.reset(list(self.crew.hands.values()))
         self.measured_from = time.time()
+        self.say(f"All {self.options.users} users hatched, resetting metrics (disable with --no-reset-metrics).\n")
 
     def add_phase(self, action: str, before: int, after: int) -> None:
         now = time.time()

@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from gaggle import limits
 from gaggle.joining import find_token
-from gaggle.transport import LAST_SECONDS, Closed, ManagerTransport, WorkerTransport
+from gaggle.transport import Closed, ManagerTransport, WorkerTransport
 
 
 class Manager(ManagerTransport):
@@ -107,10 +107,10 @@ async def join(keys, port, count):
 async def say_last(keys, port):
     worker = Worker(keys, ("127.0.0.1", port))
     await worker.opened
-    for number in range(50):
-        assert worker.send([b"%d" % number])
+    for number in range(40):
+        assert worker.send([b"%d" % number, bytes(300_000)])  # more than TCP takes at once
     worker.send([b"bye"])
-    worker.close(LAST_SECONDS)
+    worker.close(20.0)
 
 
 def main(role, port=0, count=0):

@@ -8,9 +8,9 @@ import struct
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum
 from itertools import count
-from typing import NamedTuple
 
 from bare import Listener
 
@@ -35,12 +35,23 @@ LAST: Script = (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nagain",)
 LAST_UNREAD: Script = (b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nagain", SHUT, WAIT)
 
 
-class Heard(NamedTuple):
+@dataclass
+class Heard:
     """One request as it came; `head` is one without its line ends, sorted but for its first line."""
 
     connection: int
-    head: tuple[str, ...]
-    body: bytes
+    head: tuple[str, ...] = ()
+    body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        return self.head[0].split(" ")[1].partition("?")[0]
+
+    @property
+    def size(self) -> int:
+        """The length of the body; -1 for chunks."""
+        fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in self.head)}
+        return -1 if "transfer-encoding" in fields else int(fields.get("content-length", 0))
 
 
 class Stage(Listener):
@@ -60,7 +71,7 @@ class Stage(Listener):
         self.heard: list[Heard] = []
         self.numbers = count()
         self.received = 0  # bytes
-        self.under_way: list[int] = []  # connections on which a script is being played
+        self.under_way: list[Heard] = []  # whose scripts are being played
         super().__init__(self.play)
         if context:
             self.url = self.url.replace("http:", "https:")
@@ -76,42 +87,43 @@ class Stage(Listener):
         if self.context:
             connection = self.context.wrap_socket(connection, server_side=True)
         with connection, suppress(OSError):
-            while connection.fileno() >= 0 and (script := self.next_script(connection, number)) is not None:
+            while connection.fileno() >= 0 and (heard := self.listen(connection, number)) is not None:
+                self.under_way.append(heard)
                 try:
-                    for step in script:
-                        perform(connection, step, self.heard)
+                    for step in self.next_script(heard):
+                        perform(connection, step, heard)
                 finally:
-                    self.under_way.remove(number)
+                    self.under_way.remove(heard)
 
-    def next_script(self, connection: socket.socket, number: int) -> Script | None:
-        """Read a request; return what follows it, None when there is none."""
+    def listen(self, connection: socket.socket, number: int) -> Heard | None:
+        """Read a request, as much as should be; None when there is none."""
+        heard = Heard(number)
         if self.reads == "nothing":
-            self.under_way.append(number)
-            return self.scripts.pop(0) if self.scripts else LAST_UNREAD
-        head, rest = read_head(connection)
+            return heard
+        head, heard.body = read_head(connection)
         if not head:
             return None
-        self.under_way.append(number)
-        lines = head.decode("latin-1").split("\r\n")
-        size = body_size(lines)
+        first, *lines = head.decode("latin-1").split("\r\n")
+        heard.head = (first, *sorted(lines))
         if self.reads == "all":
-            rest = read_body(connection, rest, size)
-        self.received += len(head) + 4 + len(rest)
-        self.heard.append(Heard(number, (lines[0], *sorted(lines[1:])), rest))
-        path = lines[0].split(" ")[1].partition("?")[0]
-        if path in self.routes:
-            return self.routes[path]
-        return self.scripts.pop(0) if self.scripts else LAST
+            read_body(connection, heard)
+        self.received += len(head) + 4 + len(heard.body)
+        self.heard.append(heard)
+        return heard
+
+    def next_script(self, heard: Heard) -> Script:
+        if heard.head and heard.path in self.routes:
+            return self.routes[heard.path]
+        return self.scripts.pop(0) if self.scripts else LAST if heard.head else LAST_UNREAD
 
 
-def perform(connection: socket.socket, step: Step, heard: list[Heard]) -> None:
+def perform(connection: socket.socket, step: Step, heard: Heard) -> None:
     if isinstance(step, bytes):
         connection.sendall(step)
     elif isinstance(step, float):
         time.sleep(step)
     elif step is BODY:
-        last = heard[-1]
-        heard[-1] = last._replace(body=read_body(connection, last.body, body_size(last.head)))
+        read_body(connection, heard)
     elif step is WAIT:
         while connection.recv(65_536):
             pass
@@ -144,16 +156,9 @@ def read_head(connection: socket.socket) -> tuple[bytes, bytes]:
     return head, rest
 
 
-def body_size(lines: Sequence[str]) -> int:
-    """Return the length of the body; -1 for chunks."""
-    fields = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-    return -1 if "transfer-encoding" in fields else int(fields.get("content-length", 0))
-
-
-def read_body(connection: socket.socket, data: bytes, size: int) -> bytes:
-    """Return the body, chunks as they came; less of it when the client ends first."""
-    while not (data.endswith(b"0\r\n\r\n") if size < 0 else len(data) >= size):
+def read_body(connection: socket.socket, heard: Heard) -> None:
+    """Read the rest of the body, chunks as they come; less of it when the client ends first."""
+    while not (heard.body.endswith(b"0\r\n\r\n") if heard.size < 0 else len(heard.body) >= heard.size):
         if not (more := connection.recv(1 << 20)):
-            return data
-        data += more
-    return data
+            return
+        heard.body += more

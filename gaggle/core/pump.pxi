@@ -226,7 +226,7 @@ cdef class Pump:
             link.happened(events)
             return self.drive(CURL_SOCKET_TIMEOUT, 0, 0)
         if not entry.is_wanted:
-            sockets_idle_event(self.epoll, descriptor, events)
+            sockets_idle_event(self.epoll, descriptor, events, len(self.streams) > 0)
             return 0
         return self.act(descriptor, (CURL_CSELECT_IN if events & EPOLLIN else 0)
                         | (CURL_CSELECT_OUT if events & EPOLLOUT else 0)

@@ -137,16 +137,18 @@ cdef inline bint sockets_is_text(unsigned char byte) noexcept nogil:
     return byte >= 32 or byte == c'\r' or byte == c'\n'
 
 
-cdef void sockets_idle_event(int epoll, int descriptor, uint32_t events) noexcept nogil:
+cdef void sockets_idle_event(int epoll, int descriptor, uint32_t events, bint may_be_paused) noexcept nogil:
     """Something came on a connection that nobody uses. If it is the end, answer it: no CLOSE_WAIT, no wake-ups.
 
     Bytes stay until libcurl reads them (a ticket of TLS, a ping of HTTP/2): behind them only the end is of interest. But
-    a line of HTTP/1.1 would be taken for the next answer, as libcurl does not look at what is younger than a second.
+    a line of HTTP/1.1 would be taken for the next answer, as libcurl does not look at what is younger than a second; if
+    it is not what a stream waits to be asked for.
     """
     cdef unsigned char byte = 0
     if not sockets[descriptor].is_ours:
         sockets_unregister(epoll, descriptor)
-    elif events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) or recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0 or sockets_is_text(byte):
+    elif events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) or (
+            recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0 or sockets_is_text(byte) and not may_be_paused):
         sockets_unregister(epoll, descriptor)
         shutdown(descriptor, SHUT_RDWR)
     else:

@@ -87,7 +87,7 @@ class ManagerTransport:
         except zmq.ZMQError as error:
             if error.errno in NOT_HERE:
                 return False
-            raise OSError(error.errno, error.strerror, where) from None
+            raise OSError(error.errno, os.strerror(error.errno or 0), where) from None
         self.port = bound_port(self.socket)
         return True
 

@@ -30,6 +30,32 @@ def test_a_request_is_given_up_after_its_timeout(engine: EngineLoop, user: User,
     assert eventually(lambda: server.seen().aborted) == 1, "the connection is closed, not left to the answer"
 
 
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"HTTP/1.1 2",
+        b"HTTP/1.1 200 OK\r\nContent-Le",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhe",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+    ],
+)
+def test_a_server_may_stop_anywhere_in_its_answer(engine_loop: MakeEngineLoop, beginning: bytes) -> None:
+    def stop(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(beginning)
+        connection.recv(1)  # until the client has gone
+
+    with Listener(stop) as listener:
+        engine = engine_loop(listener.url)
+        response = engine.run(engine.user().get("/", timeout=0.15))
+
+    assert (response.status, response.error) == (0, "timeout")
+    assert engine.row("GET /").broken == 1
+
+
 def test_the_timeout_of_the_run_is_that_of_every_request(engine_loop: MakeEngineLoop) -> None:
     engine = engine_loop(timeout=0.2)
     user = engine.user()

@@ -148,6 +148,21 @@ def test_the_server_waits_for_a_slow_reader(engine_loop: MakeEngineLoop) -> None
     assert read > 30_000_000, "and it goes on where it stopped"
 
 
+@pytest.mark.parametrize("path", ["/text?n=3000000", "/until-close?n=3000000"])
+def test_a_connection_whose_stream_waits_for_its_reader_is_not_idle(engine: EngineLoop, user: User, path: str) -> None:
+    """What comes on an idle connection is nothing good, and ends it; this is the stream's."""
+
+    async def read() -> tuple[int, str | None]:
+        response = await user.get(path, stream=True)
+        total = 0
+        async for piece in response:
+            total += len(piece)
+            await asyncio.sleep(0.005)
+        return total, response.error
+
+    assert engine.run(read()) == (3_000_000, None)
+
+
 def test_a_stream_that_is_closed_early_is_unfinished(engine: EngineLoop, user: User, server: Server) -> None:
     async def look() -> list[bytes]:
         async with await user.get("/bytes?n=5000000", stream=True) as response:
