@@ -83,10 +83,8 @@ def judged(case: Case, one: Found, many: Found) -> tuple[str, bool]:
     met = case.most_kb is None or each <= case.most_kb
     target = "-" if case.most_kb is None else f"{case.most_kb:g} KB"
     verdict = "met" if met else "MISSED"
-    return (
-        f"{case.name:22} {case.users:8,} {many.engine:10,} {each:5.2f} KB {target:>7} {verdict:8} {many.seconds:6.1f} s",
-        met,
-    )
+    taken = f"{many.engine:10,} {each:5.2f} KB {target:>7} {verdict:8}"
+    return f"{case.name:22} {case.users:8,} {taken} {many.seconds:6.1f} s", met
 
 
 def look_at(case: Case) -> Found:

@@ -6,7 +6,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -33,7 +32,7 @@ class Trial:
         command += f"--users {users} --engines {engines} --no-reset-metrics --no-print-metrics --stop-timeout 5".split()
         self.command = command if core is None else ["taskset", "-c", str(core), *command]
         self.users, self.engine_count = users, engines
-        self.output = tempfile.TemporaryFile("w+")
+        self.output = os.memfd_create("said")
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.output, stderr=self.output)
 
     def __enter__(self) -> Trial:
@@ -43,6 +42,7 @@ class Trial:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         measure.end(self.process)
+        os.close(self.output)
 
     def family(self) -> list[int]:
         """Return the pids of supervisor, launcher and engines, once all of them are there."""
@@ -65,9 +65,7 @@ class Trial:
 
     def said(self) -> str:
         """Return the end of what it has printed."""
-        self.output.flush()
-        text = Path(f"/proc/self/fd/{self.output.fileno()}").read_text(errors="replace")
-        return text[-2_000:]
+        return Path(f"/proc/self/fd/{self.output}").read_text(errors="replace")[-2_000:]
 
 
 def arena_files(pid: int) -> list[Path]:

@@ -19,6 +19,7 @@ from gaggle._core import Arena
 from gaggle.channel import Channel, Message
 from gaggle.engine import BLOCKED_NS, BLOCKED_SIGNAL, Order
 from gaggle.errors import InternalError, LoadTestError
+from gaggle.joining import VARIABLE as JOIN_TOKEN
 
 DYING_SECONDS = 1.0  # a killed process may have memory to give back
 LEFT_TO_US = (signal.SIGINT, signal.SIGTERM)  # signals whose meaning the supervisor decides
@@ -237,8 +238,10 @@ def start_launcher() -> tuple[Channel, subprocess.Popen[bytes]]:
     command = [sys.executable, "-P", "-m", "gaggle.launcher", str(theirs.fileno()), str(os.getpid())]
     # Ctrl-C reaches the whole process group, and would end the launcher with a traceback before it has handlers.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, LEFT_TO_US)
+    # The load test has no business with the token: what it starts could read it.
+    environ = {name: value for name, value in os.environ.items() if name != JOIN_TOKEN}
     try:
-        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, env=environ)
     except OSError as error:
         raise InternalError(f"cannot start {sys.executable}: {error}") from error
     finally:

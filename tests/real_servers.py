@@ -25,6 +25,7 @@ import trustme
 from processes import Process, eventually
 from sites import answers, free_port
 
+SERVING = Path(__file__).parent / "serving"
 PAGE = "a goose\n"
 BIG = PAGE * 1_000
 LIMITS = (1, 2, 100)
@@ -111,7 +112,8 @@ class RealServer:
 
     def configuration(self) -> str:
         doors = "\n".join(map(self.door_configuration, self.doors))
-        return self.fill(dedent(self.config).replace("<doors>", doors)) + "\n"  # HAProxy insists on the end of the last line
+        text = self.fill(dedent(self.config).replace("<doors>", doors))
+        return text + "\n"  # HAProxy insists on the end of the last line
 
     def door_configuration(self, door: Door) -> str:
         """`more` is for servers that count the requests after the first one of a connection."""
@@ -134,7 +136,7 @@ class RealServer:
             program=which(self.program) or "",
             doors_json=json.dumps([door._asdict() for door in self.doors]),
             page=json.dumps(PAGE),
-            big=json.dumps(BIG),
+            serving=SERVING,
         )
 
     def is_open(self) -> bool:
@@ -242,7 +244,8 @@ class Nginx(RealServer):
         error_log <folder>/error.log notice;
         events { worker_connections 4096; }
         http {
-            log_format hits '$server_port $request_method $request_uri $status $connection_requests $ssl_session_reused';
+            log_format hits '$server_port $request_method $request_uri $status $connection_requests'
+                            ' $ssl_session_reused';
             access_log <folder>/access.log hits;
             client_body_temp_path <folder>/body;
             proxy_temp_path <folder>/proxy;
@@ -281,17 +284,15 @@ class Apache(RealServer):
         DefaultRuntimeDir <folder>
         PidFile <folder>/apache.pid
         ServerName 127.0.0.1
-        <IfModule !mpm_event_module>
-            Define modules /usr/lib/apache2/modules
-            LoadModule mpm_event_module ${modules}/mod_mpm_event.so
-            LoadModule authz_core_module ${modules}/mod_authz_core.so
-            LoadModule alias_module ${modules}/mod_alias.so
-            LoadModule headers_module ${modules}/mod_headers.so
-            LoadModule filter_module ${modules}/mod_filter.so
-            LoadModule deflate_module ${modules}/mod_deflate.so
-            LoadModule socache_shmcb_module ${modules}/mod_socache_shmcb.so
-            LoadModule ssl_module ${modules}/mod_ssl.so
-        </IfModule>
+        Define modules /usr/lib/apache2/modules
+        LoadModule mpm_event_module ${modules}/mod_mpm_event.so
+        LoadModule authz_core_module ${modules}/mod_authz_core.so
+        LoadModule alias_module ${modules}/mod_alias.so
+        LoadModule headers_module ${modules}/mod_headers.so
+        LoadModule filter_module ${modules}/mod_filter.so
+        LoadModule deflate_module ${modules}/mod_deflate.so
+        LoadModule socache_shmcb_module ${modules}/mod_socache_shmcb.so
+        LoadModule ssl_module ${modules}/mod_ssl.so
         User nobody
         Group nogroup
         ListenBacklog 4096
@@ -394,178 +395,32 @@ class Lighttpd(RealServer):
         return [self.error_log().count("server started")]
 
 
-class PythonServer(RealServer):
-    program, package = "python3", ""
-    config_name = "server.py"
-    command = ("<python>", "<folder>/server.py")
-    config = "DOORS = <doors_json>\nPAGE, BIG = <page>, <big>\nFOLDER = '<folder>'\n"
-    serving: ClassVar[str]
+class Site(RealServer):
+    """A server of tests/serving, which is told its doors in a file of JSON."""
 
-    def configuration(self) -> str:
-        return self.fill(self.config) + self.serving
+    config_name, config = "doors.json", "<doors_json>"
 
 
-class HttpServer(PythonServer):
-    """The one of Python's library."""
+class HttpLibrary(Site):
+    """Python's own."""
 
-    serving = r'''
-import signal, ssl, sys, threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-log = open(f"{FOLDER}/access.log", "a", buffering=1)
+    program, package = "python3", "apt-get install python3"
+    command = ("<python>", "<serving>/http_library.py", "<folder>")
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    timeout = 30
-
-    def setup(self):
-        self.nth = 0
-        super().setup()
-
-    def answer(self):
-        self.nth += 1
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        path, _, query = self.path.partition("?")
-        log.write(f"{self.server.door['port']} {self.command} {self.path} {302 if path == '/redirect' else 200} {self.nth}\n")
-        body = (BIG if path == "/big" else PAGE).encode()
-        self.send_response(302 if path == "/redirect" else 200)
-        if path == "/redirect":
-            self.send_header("Location", f"/page?{query}")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("X-Id", query.partition("=")[2])
-        if self.nth >= self.server.door["limit"]:
-            self.send_header("Connection", "close")     # which the handler does
-        self.end_headers()
-        self.wfile.write(body if self.command != "HEAD" else b"")
-
-    do_GET = do_HEAD = do_POST = answer
-
-    def log_message(self, *arguments):
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    request_queue_size = 4096
-    daemon_threads = True
-
-
-for door in DOORS:
-    server = Server(("127.0.0.1", door["port"]), Handler)
-    server.door = door
-    if door["scheme"] == "https":
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(f"{FOLDER}/both.pem")
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-while True:
-    signal.pause()
-'''
-
-
-class Aiohttp(PythonServer):
+class Aiohttp(Site):
     program, package = "aiohttp", "pip install 'gaggle-loadtest[demo]'"
-    serving = r'''
-import asyncio, signal, ssl
-from weakref import WeakKeyDictionary
-from aiohttp import web
-
-counts = WeakKeyDictionary()
-log = open(f"{FOLDER}/access.log", "a", buffering=1)
-
-
-def site(door):
-    async def handle(request):
-        await request.read()
-        counts[request.transport] = nth = counts.get(request.transport, 0) + 1
-        status = 302 if request.path == "/redirect" else 200
-        log.write(f"{door['port']} {request.method} {request.path_qs} {status} {nth}\n")
-        headers = {"X-Id": request.query.get("id", "")}
-        if status == 302:
-            headers["Location"] = f"/page?{request.query_string}"
-        body = BIG if request.path == "/big" else PAGE
-        if request.path == "/big":
-            answer = web.StreamResponse(status=status, headers=headers)
-            answer.enable_chunked_encoding()
-        else:
-            answer = web.Response(status=status, headers=headers, text=body)
-        if nth >= door["limit"]:
-            answer.force_close()
-        await answer.prepare(request)
-        if request.path == "/big" and request.method != "HEAD":
-            for start in range(0, len(body), 3_000):
-                await answer.write(body[start:start + 3_000].encode())
-        await answer.write_eof()
-        return answer
-
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", handle)
-    return app
-
-
-async def main():
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(f"{FOLDER}/both.pem")
-    runners = []
-    for door in DOORS:
-        runner = web.AppRunner(site(door), access_log=None)
-        await runner.setup()
-        tls = context if door["scheme"] == "https" else None
-        await web.TCPSite(runner, "127.0.0.1", door["port"], ssl_context=tls, backlog=4096).start()
-        runners.append(runner)
-    await stop.wait()
-    for runner in runners:
-        await runner.cleanup()
-
-
-asyncio.run(main())
-'''
+    command = ("<python>", "<serving>/aiohttp_site.py", "<folder>")
 
     @classmethod
     def is_here(cls) -> bool:
         return find_spec("aiohttp") is not None
 
 
-class Node(RealServer):
+class Node(Site):
     program, package = "node", "apt-get install nodejs"
-    config_name = "server.mjs"
-    command = ("<program>", "<folder>/server.mjs")
-    config = r"""
-        import fs from "node:fs";
-        import http from "node:http";
-        import https from "node:https";
-
-        const log = fs.openSync("<folder>/access.log", "a");
-        const [page, big] = [<page>, <big>];
-        const tls = { key: fs.readFileSync("<folder>/key.pem"), cert: fs.readFileSync("<folder>/chain.pem") };
-        const servers = <doors_json>.map((door) => {
-            const answer = (request, response) => {
-                request.resume();
-                request.on("end", () => {
-                    const socket = request.socket;
-                    socket.nth = (socket.nth ?? 0) + 1;
-                    const url = new URL(request.url, "http://localhost");
-                    const status = url.pathname == "/redirect" ? 302 : 200;
-                    fs.writeSync(log, `${door.port} ${request.method} ${request.url} ${status} ${socket.nth}\n`);
-                    response.statusCode = status;
-                    response.setHeader("X-Id", url.searchParams.get("id") ?? "");
-                    if (status == 302) response.setHeader("Location", "/page" + url.search);
-                    response.write(url.pathname == "/big" ? big : page);      // chunked
-                    response.end();
-                });
-            };
-            const server = door.scheme == "https" ? https.createServer(tls, answer) : http.createServer(answer);
-            server.maxRequestsPerSocket = door.limit;
-            server.keepAliveTimeout = 30_000;
-            return server.listen(door.port, "127.0.0.1", 4096);
-        });
-        process.on("SIGTERM", () => process.exit());
-    """
+    command = ("<program>", "<serving>/node_site.mjs", "<folder>")
 
 
-SERVERS: tuple[type[RealServer], ...] = (Nginx, Apache, HAProxy, Lighttpd, HttpServer, Aiohttp, Node)
+SERVERS: tuple[type[RealServer], ...] = (Nginx, Apache, HAProxy, Lighttpd, HttpLibrary, Aiohttp, Node)
 RELOADED = tuple(kind for kind in SERVERS if kind.reload_signal is not None)

@@ -89,6 +89,7 @@ class WorkerTransport:
         self.loop = asyncio.get_running_loop()
         self.attempt: Attempt | None = None
         self.trying: asyncio.Task[None] | None = None
+        self.is_closed = False
 
     def connect(self, addresses: Sequence[Address], keys: Keys | None) -> None:
         """Try the addresses in turn until one lets us in. `keys` None is for a manager that lets everybody in."""
@@ -100,10 +101,15 @@ class WorkerTransport:
 
     def close(self, linger: float = 0.0) -> None:
         """End the session, and call back no more; what is queued has `linger` seconds to leave while we live."""
+        self.is_closed = True
         if self.trying:
             self.trying.cancel()
         if self.attempt:
             self.attempt.close(linger)
+
+    def _tell(self, end: Closed) -> None:
+        if not self.is_closed:
+            self.on_closed(end)
 
     async def _try(self, addresses: Sequence[Address], keys: Keys | None) -> None:
         """Hold the first session that an address gives, or give up; then say why, where we came the furthest."""
@@ -115,7 +121,7 @@ class WorkerTransport:
                 break
         order = list(Reason)
         furthest = max(ends, key=lambda end: order.index(end.reason), default=Closed(Reason.UNREACHABLE, "no address"))
-        self.loop.call_soon(self.on_closed, furthest)
+        self.loop.call_soon(self._tell, furthest)  # from the loop, which reports what it raises
 
 
 class Attempt:

@@ -61,9 +61,9 @@ def context() -> zmq.Context[Socket]:
 
 @atexit.register
 def finish() -> None:
-    """Return when the last messages of closed transports have left, at most their linger. Open ones are closed.
+    """Return when the last messages of closed transports have left, or their linger is over. Ends those still open.
 
-    Without it they would end with the process: they are sent by a thread.
+    A thread sends them. pyzmq waits for it only where the interpreter, as it ends, comes to free the context.
     """
     if _Home.context is not None and _Home.pid == os.getpid():
         _Home.context.destroy()

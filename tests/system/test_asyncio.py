@@ -47,8 +47,8 @@ LIBRARIES = """
             assert all(task.result().ok for task in tasks)
             found = await asyncio.gather(self.get("/text"), asyncio.sleep(0.01, "slept"), asyncio.to_thread(who.get))
             assert found[0].ok and found[1:] == ["slept", self.number]
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", "print(input()[::-1])", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE)
+            pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
+            process = await asyncio.create_subprocess_exec(sys.executable, "-c", "print(input()[::-1])", **pipes)
             out, _ = await process.communicate(b"goose\\n")
             assert (out, process.returncode) == (b"esoog\\n", 0)
             host, _, port = self.host.removeprefix("http://").rstrip("/").partition(":")

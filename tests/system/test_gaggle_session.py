@@ -1,0 +1,236 @@
+"""The gaggle of the first session, in three terminals: every line of it, what is counted, and what is refused."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from flock import Flock, Worker, masked
+from processes import eventually
+from runs import Gaggle, Result, assert_accounts
+from sites import DemoSite, Server
+
+DRUPAL = Path(__file__).parents[2] / "examples" / "drupal_loadtest.py"
+LONG = 30.0
+
+Golden = Callable[[str, str], None]
+LoadTestFile = Callable[..., Path]
+RunGaggle = Callable[..., Result]
+
+
+@pytest.fixture
+def flock(tmp_path: Path) -> Iterator[Flock]:
+    """The gaggle of drupal_loadtest.py; all its processes end with the test."""
+    pytest.importorskip("zmq", reason="a gaggle needs pyzmq: pip install 'gaggle-loadtest[gaggle]'")
+    flock = Flock(DRUPAL, tmp_path)
+    yield flock
+    left = flock.end()
+    assert not left, f"left behind: {left}"
+
+
+def three_terminals(flock: Flock, site: DemoSite, rate: int) -> tuple[Gaggle, Worker, Worker]:
+    """Start the manager and two workers as in the seed; return them when all users are there."""
+    manager = flock.manager("--expect-workers", 2, "--host", f"{site.url}/", "-u8", "-r", rate)
+    one, two = flock.workers(2)
+    for worker in (one, two):
+        worker.wait_for_line("launched 4 users", LONG)
+    return manager, one, two
+
+
+def launches(*workers: Worker) -> list[tuple[int, int]]:
+    """Return (worker, user) of all users in the order in which they were launched, numbers from 1."""
+    found = []
+    for number, worker in enumerate(workers, 1):
+        lines = [line for line in worker.lines if "launching user" in line.text]
+        found += [(line.at, number, user) for user, line in enumerate(lines, 1)]
+    return [(number, user) for _, number, user in sorted(found)]
+
+
+# The session.
+
+
+def test_ctrl_c_on_worker_2_stops_all_and_every_line_is_the_seed_s(
+    flock: Flock, demo_site: DemoSite, golden: Golden
+) -> None:
+    manager, one, two = three_terminals(flock, demo_site, rate=2)
+
+    two.signal(signal.SIGINT)
+    results = flock.finish(LONG)
+
+    assert [result.returncode for result in results] == [0, 0, 0]
+    assert launches(one, two) == [(worker, user) for user in (1, 2, 3, 4) for worker in (1, 2)]
+    for node, result in zip(("manager", "worker_1", "worker_2"), results, strict=True):
+        golden(f"gaggle_{node}.log", masked(result.stderr))
+
+
+def test_workers_take_turns_at_the_rate_of_the_whole_gaggle(flock: Flock, demo_site: DemoSite) -> None:
+    _, one, two = three_terminals(flock, demo_site, rate=4)
+
+    for worker in (one, two):
+        times = [line.at for line in worker.lines if "launching user" in line.text]
+        assert all(later - earlier > 0.25 for earlier, later in pairwise(times)), times  # 0.5 s, and a noisy machine
+        assert worker.find("prepared to start 1 user every 0.50 seconds")
+
+
+def test_ctrl_c_on_the_manager_tells_every_worker_to_exit(flock: Flock, demo_site: DemoSite, golden: Golden) -> None:
+    manager, *_ = three_terminals(flock, demo_site, rate=100)
+
+    manager.signal(signal.SIGINT)
+    results = flock.finish(LONG)
+
+    assert [result.returncode for result in results] == [0, 0, 0]
+    for node, result in zip(("manager", "worker_1", "worker_2"), results, strict=True):
+        in_turn = masked(result.stderr)
+        if node == "manager":  # which of the two is faster is nobody's business
+            in_turn = in_turn.replace("worker 2 exited", "worker 1 exited")
+        golden(f"gaggle_stopped_{node}.log", in_turn)
+
+
+def test_ctrl_c_while_the_manager_waits_for_workers_ends_those_that_came(flock: Flock, demo_site: DemoSite) -> None:
+    manager = flock.manager("--expect-workers", 2, "--host", demo_site.url, "-u8")
+    flock.workers(1)
+
+    manager.signal(signal.SIGINT)
+    lead, worker = flock.finish(LONG)
+
+    assert (lead.returncode, worker.returncode) == (130, 0), f"{lead}\n{worker}"
+    assert "manager went away" in worker.stderr
+
+
+def test_the_first_worker_has_its_users_long_before_the_second_comes(flock: Flock, demo_site: DemoSite) -> None:
+    manager = flock.manager("--expect-workers", 2, "--host", demo_site.url, "-u8")
+
+    flock.workers(1)
+
+    assert manager.find("sending 4 users to worker 1")
+    assert not manager.find("gaggle distributed load test started")
+    assert demo_site.seen().total() == 0
+
+
+# What is counted.
+
+VISITS = """
+    class Visitor(User):
+        wait_time = constant(0.005)
+        @task
+        async def front(self): await self.get("/")
+        @task
+        async def hop(self): await self.get("/redirect/1", name="hop")
+        @task
+        async def missing(self): await self.get("/status/404", name="missing")
+"""
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_the_manager_s_report_is_what_the_server_saw(
+    flock: Flock, server: Server, load_test: LoadTestFile, workers: int
+) -> None:
+    flock.load_test = load_test(VISITS)
+    options = ["--host", server.url, "-u", 7, "-r", 50, "-t", "1s", "--stop-timeout", "5s"]
+    flock.manager("--expect-workers", workers, *options)
+    flock.workers(workers, "--engines", 1)
+
+    lead, *others = flock.finish(LONG)
+
+    assert [result.returncode for result in (lead, *others)] == [0] * (workers + 1), lead
+    seen = server.seen()
+    for name, paths in (("/", ("/",)), ("hop", ("/redirect/1", "/redirect/0")), ("missing", ("/status/404",))):
+        row = lead.request(f"GET {name}")
+        assert row.answered > 0
+        assert_accounts(row, sum(seen[f"GET {path}"] for path in paths))
+    assert sum(row.answered + row.hops for row in lead.requests) == seen.total
+
+
+def test_the_manager_s_report_has_all_sections(flock: Flock, server: Server, load_test: LoadTestFile) -> None:
+    flock.load_test = load_test(VISITS)
+    flock.manager("--expect-workers", 2, "--host", server.url, "-u4", "-r50", "-t1s")
+    flock.workers(2, "--engines", 1)
+
+    lead, *_ = flock.finish(LONG)
+
+    for section in ("PER TASK METRICS", "PER REQUEST METRICS", "STATUS CODE", "ERRORS", "OVERVIEW"):
+        assert section in lead.stdout.upper(), f"no {section}:\n{lead.stdout}"
+    assert "99%" in lead.stdout
+    missing, hop = lead.request("GET missing"), lead.request("GET hop")
+    assert missing.statuses == {"404": missing.answered}
+    assert missing.failures == missing.answered
+    assert hop.statuses == {"200": hop.answered}
+    assert {error["count"] for error in lead.report["errors"]} == {missing.failures}
+    assert lead.report["incidents"] == []
+
+
+# What is refused.
+
+
+def test_a_manager_that_expects_nobody_is_refused(run_gaggle: RunGaggle) -> None:
+    result = run_gaggle(DRUPAL, "--manager", host="")
+
+    detail = "The --expect-workers option must be set to at least 1."
+    assert result.stderr == f'Error: InvalidOption {{ option: "--expect-workers", value: "0", detail: "{detail}" }}\n'
+    assert result.returncode == 2
+
+
+def test_more_workers_than_users_are_refused(run_gaggle: RunGaggle) -> None:
+    result = run_gaggle(DRUPAL, "--manager", "--expect-workers", 2, "-u", 1, host="")
+
+    detail = "The --expect-workers option can not be set to a value larger than --users option."
+    assert result.stderr == f'Error: InvalidOption {{ option: "--expect-workers", value: "2", detail: "{detail}" }}\n'
+    assert result.returncode == 2
+
+
+@pytest.mark.parametrize("package", ["zmq", "msgspec"])
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [("manager", ["--host", "http://local.dev/", "-u8", "--manager", "--expect-workers", "2"]), ("worker", ["--worker"])],
+)
+def test_without_the_extra_a_gaggle_says_what_to_install(
+    run_gaggle_without: Callable[..., Gaggle], package: str, mode: str, words: list[str]
+) -> None:
+    gaggle = run_gaggle_without(package, *words)
+
+    code = gaggle.wait(LONG)
+
+    detail = f"Run `pip install 'gaggle-loadtest[gaggle]'` to start in {mode} mode."
+    assert gaggle.output("stderr") == f'Error: FeatureNotEnabled {{ feature: "gaggle", detail: "{detail}" }}\n'
+    assert code == 2
+
+
+@pytest.fixture
+def run_gaggle_without(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+    """Return `run(package, *words)`, which starts gaggle where `package` is not installed."""
+    started: list[Worker] = []
+
+    def run(package: str, *words: str) -> Worker:
+        started.append(Bare(DRUPAL, *words, folder=tmp_path, env={"PYTHONPATH": str(without(package, tmp_path))}))
+        return started[-1]
+
+    yield run
+    for each in started:
+        each.end()
+
+
+class Bare(Worker):
+    """gaggle with the words that are given, and no other."""
+
+    def __init__(self, load_test: Path, *words: str, folder: Path, env: dict[str, str]) -> None:
+        Gaggle.__init__(self, load_test, *words, folder=folder, env=env)
+
+
+def without(package: str, folder: Path) -> Path:
+    """Return a folder for PYTHONPATH, which hides a package."""
+    source = f"""
+        import sys
+
+        class Hidden:
+            def find_spec(self, name, path=None, target=None):
+                if name.partition(".")[0] == {package!r}:
+                    raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+        sys.meta_path.insert(0, Hidden())
+    """
+    (folder / "sitecustomize.py").write_text(dedent(source))
+    return folder
