@@ -46,9 +46,8 @@ def main() -> None:
         f"{options.users:,} users at {options.rate:,} a second, {engines}; seconds from the first user's start",
         "",
     ]
-    lines.append(
-        f"{'lane':8} {'all started':>12} {'all answered':>13} {'since the command':>18} {'CPU of engines':>15}   at most {MOST_SECONDS:g} s"
-    )
+    titles = f"{'all started':>12} {'all answered':>13} {'since the command':>18} {'CPU of engines':>15}"
+    lines.append(f"{'lane':8} {titles}   at most {MOST_SECONDS:g} s")
     fine = True
     for lane in options.lanes.split(","):
         for _ in range(options.rounds):

@@ -41,7 +41,7 @@ class Hand:
 
     def __init__(self, order: Order, pid: int, channel: Channel, arena: Arena) -> None:
         self.order, self.pid, self.channel, self.arena = order, pid, channel, arena
-        self.is_done = False
+        self.is_done = self.is_ready = False
         self.turn = Turn()
 
     @property

@@ -79,6 +79,7 @@ class Node:
     state: str = "greeted"
     epoch: int = 0  # that holds its users; 0: it holds none
     blocks: list[Block] = field(default_factory=list)
+    heard_ns: int = 0  # when it last said anything
     answered_ns: int = 0  # when the last beat that got a lease came
     beat: Beat | None = None
     next_delta: int = 1
@@ -165,6 +166,7 @@ class Manager:
         node = self.peers.get(peer)
         if node is None:
             raise ProtocolError(f"{type(message).__name__} before a Hello")
+        node.heard_ns = now_ns
         node.state = advance(FROM_WORKER, node.state, message)
         HEARD[type(message)](self, node, message, now_ns)
 
@@ -195,7 +197,7 @@ class Manager:
 
     def join(self, peer: bytes, hello: Hello, now_ns: int) -> None:
         node = self.nodes[hello.node] = Node(hello)
-        self.attach(node, peer)
+        self.attach(node, peer, now_ns)
         self._first_ns = self._first_ns or now_ns
         if self.state == "gathering" and self.unassigned:
             node.number = self.free_number()
@@ -215,7 +217,7 @@ class Manager:
         node.parts = []
         if node.epoch and hello.epoch != node.epoch:
             self.lose(node, "came back without its users", now_ns)
-        self.attach(node, peer)
+        self.attach(node, peer, now_ns)
         self.welcome(node)
         self.line("INFO", f"worker {node.number or node.hello.host} is back")
         self.remind(node, now_ns)
@@ -235,8 +237,8 @@ class Manager:
         taken = {node.number for node in self.nodes.values() if not node.is_gone}
         return next(number for number in count(1) if number not in taken)
 
-    def attach(self, node: Node, peer: bytes) -> None:
-        node.peer, node.was_let_go = peer, False
+    def attach(self, node: Node, peer: bytes, now_ns: int) -> None:
+        node.peer, node.was_let_go, node.heard_ns = peer, False, now_ns
         self.peers[peer] = node
 
     def welcome(self, node: Node) -> None:
@@ -263,6 +265,8 @@ class Manager:
         if node.epoch and message.epoch == node.epoch:
             node.answered_ns = now_ns
         self.say(node, Lease(message.seq, node.epoch, now_ns))
+        if not node.epoch and not message.epoch:
+            self.give_work(node, now_ns)
 
     def heard_delta(self, node: Node, message: Delta, now_ns: int) -> None:
         """Count each number once: what is old is acknowledged again, what is new is handed on when it is whole."""
@@ -287,7 +291,7 @@ class Manager:
         self.finish_if_done()
 
     def heard_trouble(self, node: Node, message: Trouble, now_ns: int) -> None:
-        self.news.append(Happened(message.kind, f"worker {node.number}: {message.text}"))
+        self.news.append(Happened(message.kind, f"worker {node.number}: {message.text}", message.kind == "loss"))
 
     def heard_interrupted(self, node: Node, message: Interrupted, now_ns: int) -> None:
         if self.state in ("gathering", "running"):
@@ -309,6 +313,7 @@ class Manager:
     def heard_failed(self, node: Node, message: Failed, now_ns: int) -> None:
         self.lose(node, f"failed: {message.reason}", now_ns)
         self.detach(node)
+        self.finish_if_done()
 
     def heard_bye(self, node: Node, message: Bye, now_ns: int) -> None:
         if node.epoch:
@@ -345,6 +350,7 @@ class Manager:
                 terms.seed,
                 terms.options,
                 terms.shared,
+                node.number,
             ),
         )
 
@@ -367,7 +373,7 @@ class Manager:
             return
         users = sum(block.count for block in blocks)
         text = f"worker {node.number} {why} with {units.thousands(users)} users"
-        if self.terms.on_loss == "redistribute" and self.redistribute(blocks, now_ns):
+        if self.terms.on_loss == "redistribute" and self.redistribute(blocks, now_ns, but=node):
             self.news.append(Happened("loss" if not is_announced else "leave", f"{text}: others have them now"))
         elif self.terms.on_loss == "stop":
             self.news.append(Happened("loss", f"{text}: the test stops", lost=True))
@@ -375,9 +381,9 @@ class Manager:
         else:
             self.news.append(Happened("loss", f"{text}: the test goes on without them", lost=True))
 
-    def redistribute(self, blocks: list[Block], now_ns: int) -> bool:
-        """Give blocks to a spare, else to all that run. Returns False when there is nobody."""
-        spares = [node for node in self.nodes.values() if node.peer and node.state == "greeted" and not node.is_leaving]
+    def redistribute(self, blocks: list[Block], now_ns: int, but: Node | None = None) -> bool:
+        """Give blocks to a spare, else to all that run. Returns False when there is nobody but `but`, who had them."""
+        spares = [node for node in self.nodes.values() if node is not but and self.is_spare(node, now_ns)]
         if spares:
             self.unassigned += blocks
             self.give_work(spares[0], now_ns)
@@ -392,6 +398,11 @@ class Manager:
                     node.blocks.append(part)
                     self.say(node, More(node.epoch, (part,)))
         return True
+
+    def is_spare(self, node: Node, now_ns: int) -> bool:
+        """Whether a worker without users can have some: one that is silent may be as lost as the one that had them."""
+        is_silent = now_ns - node.heard_ns >= int(self.terms.lease * SECOND_NS)
+        return node.peer is not None and node.state == "greeted" and not (node.is_leaving or is_silent)
 
     # Time.
 
@@ -462,6 +473,11 @@ class Manager:
                 node.state, node.was_let_go = "stopped", True
         if not any(node.peer for node in self.nodes.values()):
             self.end()
+
+    def abandon(self) -> None:
+        """Let everybody go at once: there will be no report. Without a word workers would wait for us to come back."""
+        for node in self.nodes.values():
+            self.say(node, Exit())
 
     def give_up_if_late(self, now_ns: int) -> None:
         """Do not wait for ever for a worker that has not said its last word."""

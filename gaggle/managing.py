@@ -165,6 +165,8 @@ class Managing:
         how = "caught another %s, exiting immediately..." if self.signals > 1 else "caught %s, exiting..."
         LOGGER.warning(how, name)
         self.outcome.was_interrupted = self.is_over = True
+        self.manager.abandon()
+        self.work_off()
 
     async def finish(self) -> None:
         """Run the load test's own stop and make the report."""

@@ -128,7 +128,10 @@ class Refused(Message, frozen=True):
 
 
 class Assign(Message, frozen=True):
-    """The worker's users. `options` are those that lead; `shared` is what @test_start returned."""
+    """The worker's users. `options` are those that lead; `shared` is what @test_start returned.
+
+    `worker` is the number it has from now on: a spare gets its own with its first users.
+    """
 
     epoch: Number
     blocks: tuple[Block, ...]
@@ -137,6 +140,7 @@ class Assign(Message, frozen=True):
     seed: Number
     options: dict[str, Any]
     shared: Any = None
+    worker: Number = 0
 
 
 class Go(Message, frozen=True):

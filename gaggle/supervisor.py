@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import signal
 import time
@@ -55,6 +56,7 @@ class Supervisor:
         self.phases: list[Phase] = []
         self.books = Books()
         self.deaths: dict[int, list[float]] = {}
+        self.added: list[Block] = []  # users that were at work elsewhere
         self.ended: list[Hand] = []  # engines that would not stop
         self.said: set[str] = set()
         self.block = Block(1, 1, 0, 0)  # the users of this machine
@@ -249,7 +251,7 @@ class Supervisor:
     def renew(self, block: Block) -> None:
         """Be ready for users again, after others have stopped here."""
         self.block, self.ready, self.is_running, self.all_started = block, 0, False, False
-        self.stop_reason, self.lease_until_ns = None, 0
+        self.stop_reason, self.lease_until_ns, self.added = None, 0, []
         self.engines = min(self.options.engines or usable_cores(), max(block.count, 1))
 
     def allow(self, until_ns: int) -> None:
@@ -260,10 +262,16 @@ class Supervisor:
 
     def add(self, block: Block) -> None:
         """Start more users, which were at work elsewhere."""
-        hands = list(self.crew.hands.values())
-        for hand, part in zip(hands, block.split(len(hands)), strict=True):
-            if part.count:
-                hand.channel.send("add", block=asdict(part), t0_ns=time.monotonic_ns())
+        self.added.append(block)
+        for hand in self.crew.hands.values():
+            if hand.is_ready:
+                self.add_to(hand, block)
+
+    def add_to(self, hand: Hand, block: Block) -> None:
+        """Start an engine's part of these users."""
+        part = block.split(self.engines)[hand.index]
+        if part.count:
+            hand.channel.send("add", block=asdict(part), t0_ns=time.monotonic_ns())
 
     def kill_all(self) -> None:
         """End all engines now. What they counted is kept."""
@@ -330,8 +338,11 @@ class Supervisor:
 
     def heard_ready(self, hand: Hand, fields: dict[str, Any]) -> None:
         self.ready += 1
+        hand.is_ready = True
         if hand.order.is_replacement:
             hand.channel.send("start", t0_ns=time.monotonic_ns())
+            for block in self.added:
+                self.add_to(hand, block)
             if self.stop_reason:
                 hand.channel.send("stop")
 
@@ -366,7 +377,7 @@ class Supervisor:
         """An engine has ended: as it should, or with its users, who then start again in a new one."""
         was_done = hand.is_done or hand in self.ended
         self.books.close(hand)
-        if was_done or (not self.is_running and self.stop_reason):
+        if was_done or (not self.is_running and self.stop_reason) or self.has_lapsed(status):
             return
         why = how_ended(status)
         hint = " (out of memory?)" if status == -signal.SIGKILL else ""
@@ -378,6 +389,11 @@ class Supervisor:
         task = asyncio.ensure_future(self.replace(hand.index))
         self.replacing.add(task)
         task.add_done_callback(self.replacing.discard)
+
+    def has_lapsed(self, status: int) -> bool:
+        """Whether an engine has ended by itself because the lease is over: others may have its users by now."""
+        is_over = 0 < self.lease_until_ns <= time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        return is_over and status == os.EX_TEMPFAIL  # CLOCK_LAPSED of core/clock.pxi
 
     def may_replace(self, index: int) -> bool:
         now = time.monotonic()

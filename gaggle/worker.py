@@ -182,7 +182,7 @@ class Worker:
         if self.epoch and self.state != "stopped":
             self.lapse()  # the epoch before has been taken away
         self.epoch, self._newest, self.lease_until_ns, self._go = message.epoch, message.epoch, 0, None
-        self._blocks = list(message.blocks)
+        self._blocks, self.number = list(message.blocks), message.worker or self.number
         self.todo.append(Prepare(message))
 
     def heard_go(self, message: Go, now_ns: int) -> None:
@@ -206,6 +206,9 @@ class Worker:
         if sent_ns is None:
             return
         self._reckon(sent_ns, message.clock_ns, now_ns)
+        if 0 < self.lease_until_ns <= now_ns:
+            self.lapse()  # too late: engines that have looked at the clock since have ended
+            return
         until_ns = sent_ns + self.lease_ns
         if message.epoch != self.epoch and self.epoch:
             self.disowned()

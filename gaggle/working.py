@@ -20,7 +20,7 @@ from gaggle.metrics import Snapshot
 from gaggle.options import usable_cores
 from gaggle.plan import Plan
 from gaggle.policy import settings_of
-from gaggle.protocol import Exit, Hello, Stop, decode_manager, encode
+from gaggle.protocol import Exit, Hello, Stop, Welcome, decode_manager, encode
 from gaggle.supervisor import Outcome, Supervisor, with_signals
 from gaggle.transport import LAST_SECONDS, Closed, Reason, WorkerTransport, resolve
 from gaggle.worker import Add, Allow, Deed, End, Halt, Kill, Numbers, Prepare, Start, Worker
@@ -48,6 +48,7 @@ class Working:
         self.signals = 0
         self.watching: asyncio.Task[None] | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
+        self.troubles = 0  # incidents that the manager was told of
 
     async def run(self) -> Outcome:
         """Work until the end."""
@@ -114,6 +115,8 @@ class Working:
             self.session.close()
         self.session = None
         self.next_try = time.monotonic() + RETRY_SECONDS
+        if self.is_over:
+            return
         if closed.reason in HOPELESS:
             self.end(f"the manager does not let this worker in: {closed}")
             return
@@ -128,6 +131,10 @@ class Working:
             if isinstance(message, (Stop, Exit)) and not self.worker.is_interrupted:
                 self.was_told_to_stop = True
                 LOGGER.info("received EXIT command from manager")
+            if isinstance(message, Welcome) and not message.worker and not message.epoch:
+                LOGGER.info("this worker is a spare: %d were expected, and are there", message.workers)
+            if isinstance(message, Exit):
+                self.freeze()  # what users had begun when they were ended is in no delta yet
             self.worker.hear(message, boot_ns())
         except ProtocolError as error:
             self.end(str(error))
@@ -146,9 +153,18 @@ class Working:
 
     def tick(self) -> None:
         self.worker.tick(boot_ns(), self.numbers())
+        self.tell_troubles()
         if time.time() - self.told_at >= DELTA_SECONDS and self.worker.may_freeze():
             self.freeze()
         self.work_off()
+
+    def tell_troubles(self) -> None:
+        """Tell the manager what a reader of the report must know; what happens between two sessions is told after."""
+        if self.worker.is_connected and self.worker.state != "greeting":
+            incidents = self.supervisor.incidents[self.troubles :]
+            self.troubles += len(incidents)
+            for incident in incidents:
+                self.worker.trouble(incident.at, incident.kind, incident.text)
 
     def numbers(self) -> Numbers:
         hands = list(self.supervisor.crew.hands.values())
@@ -185,6 +201,7 @@ class Working:
         elif isinstance(deed, Halt):
             self.halt(deed.reason)
         elif isinstance(deed, Kill):
+            LOGGER.warning("the manager was not heard in time: users are ended, others may have them by now")
             self.supervisor.kill_all()
         elif isinstance(deed, End):
             self.end(deed.error)
@@ -212,6 +229,7 @@ class Working:
             await supervisor.fork_engines()
         except LoadTestError as error:
             self.worker.failed(str(error))
+            return
         if self.worker.epoch != assign.epoch:
             supervisor.kill_all()
             return
@@ -240,9 +258,13 @@ class Working:
         """Look after the engines of an epoch; at their end, send the rest of what they counted."""
         await self.supervisor.watch()
         self.watching = None
+        self.tick()  # engines may have seen before us that the lease is over
+        self.freeze()
         if self.worker.epoch == epoch:
-            self.freeze()
-            self.worker.stopped()
+            if self.supervisor.stop_reason == "launcher lost":
+                self.worker.failed("its launcher died")
+            else:
+                self.worker.stopped()
             self.work_off()
 
     # The end.

@@ -68,7 +68,7 @@ class Flock:
         found = []
         for _ in range(number):
             found.append(self.worker(*arguments))
-            found[-1].wait_for_line("waiting for go-ahead|is a spare|entering gaggle mode", STARTING_SECONDS)
+            found[-1].wait_for_line("initializing user states|is a spare", STARTING_SECONDS)
         return found
 
     @property

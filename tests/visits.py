@@ -32,6 +32,8 @@ VISITING = """
                 self.stop()
             number = f"{{method}}.{{path[1:]}}.{{self.number}}.{{self.asked}}"
             response = await self.request(method, f"{{path}}?id={{number}}", name=f"{{self.door}} {{path}}", **options)
+            if response.error:
+                return
             if response.text != expected:
                 response.fail(f"{{len(response.text)}} characters instead of {{len(expected)}}")
             if {tells_id} and response.headers.get("x-id") != number:

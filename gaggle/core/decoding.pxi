@@ -82,11 +82,25 @@ cdef class Decoder:
             elif name not in ("identity", "none"):
                 raise DecodingError(f"unknown content encoding {name}")
 
-    def decode(self, data):
-        """Return the decoded form of the next piece."""
+    def decode(self, data, most):
+        """Return the decoded form of the next piece, or about `most` bytes of it: then `rest` has more."""
         for step in self.steps:
-            data = step.decode(data)
+            data = step.decode(data, most)
         return data
+
+    def rest(self, most):
+        """Return more of what was kept back, b"" when nothing was. Only then may the next piece be decoded."""
+        data = b"more"
+        while data:
+            for place in reversed(range(len(self.steps))):
+                data = self.steps[place].rest(most)
+                if data:
+                    break
+            for step in self.steps[place + 1:] if data else ():
+                data = step.decode(data, most)
+            if data:
+                return data
+        return b""
 
     def decode_all(self, data, most):
         """Return (decoded bytes, at most `most`; how many were dropped beyond). Raises DecodingError.

@@ -397,6 +397,7 @@ cdef int http1_end_head(Http1* parser, Inbound* inbound) noexcept nogil:
             http1_unfold(inbound)
         inbound.head_length = inbound.length
         inbound.first_byte_ns = clock_ns()
+        inbound.flags |= INBOUND_HEAD
         http1_frame(parser, inbound)
     else:
         parser.lines, parser.is_folded = 0, False

@@ -13,6 +13,7 @@ cdef enum:
     INBOUND_PAUSED = 32
     INBOUND_ENCODED = 64           # the body is as the server encoded it: decode it when somebody reads it
     INBOUND_REFUSED = 128          # the libcurl lane: what libcurl takes for a head is none
+    INBOUND_HEAD = 256             # the head of the final answer is whole
     INBOUND_STREAM_ROOM = 262_144  # bytes kept ahead of a reader of a stream before the server has to wait
     INBOUND_KEPT = 65_536          # a larger buffer is given back after its response
 

@@ -43,7 +43,7 @@ cdef class Pump:
     cdef Timers timers
     cdef list idle                 # Transfers without a request
     cdef list dialers              # Dialers without a connection
-    cdef list streams              # Requests whose body is taken in pieces
+    cdef list streams              # Requests in libcurl's lane whose body is taken in pieces
     cdef dict sites
     cdef bint no_more_waiting
 

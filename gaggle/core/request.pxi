@@ -82,8 +82,6 @@ cdef class Request(Promise):
 
     cdef int send(self) except -1:
         """Put this hop on the wire, in the lane that can do it."""
-        if self.prepared.stream:
-            self.pump.streams.append(self)
         if self.pump.settings.is_fast_for(self):
             return self.send_fast()
         return self.send_libcurl()
@@ -92,6 +90,8 @@ cdef class Request(Promise):
         cdef list idle = self.pump.idle
         cdef Transfer transfer = <Transfer>idle.pop() if idle else Transfer.make(self.pump)
         self.exchange = transfer
+        if self.prepared.stream:
+            self.pump.streams.append(self)
         return transfer.start(self)
 
     cdef int send_fast(self) except -1:
@@ -287,8 +287,7 @@ cdef class Request(Promise):
         if not self.is_done:
             return self.settle(response)
         if reader is not None:
-            piece, response.content_bytes = response.content_bytes, None
-            reader.settle(piece)
+            reader.settle(response.last_piece())
         return 0
 
     cdef int end(self) except -1:
@@ -329,7 +328,7 @@ cdef class Request(Promise):
     cdef int advance(self) except -1:
         """See whether the stream has something for its reader. Per turn, only while there are streams."""
         cdef Piece reader = self.reader
-        if self.exchange is None or not self.exchange.inbound.flags & INBOUND_BODY:
+        if self.exchange is None or not self.exchange.inbound.flags & (INBOUND_HEAD | INBOUND_BODY):
             return 0
         if self.response is None:
             return self.begin_stream()
@@ -361,7 +360,7 @@ cdef class Request(Promise):
         cdef Inbound* inbound = &self.exchange.inbound
         cdef bytes rest = inbound.data[inbound.head_length:inbound.length]
         cdef Response response = self.response if self.response is not None else self.take_response()
-        response.content_bytes = response.decode_piece(rest)
+        response.content_bytes = rest
         return response
 
     cdef bint give(self, Piece piece) except -1:
@@ -379,9 +378,11 @@ cdef class Request(Promise):
     cdef bytes take_piece(self):
         """Take what has come, decoded, and let the brake go. b"" when that is not a byte yet."""
         cdef Inbound* inbound = &self.exchange.inbound
-        cdef bytes piece = inbound.data[inbound.head_length:inbound.length]
-        if piece:
-            self.make_room()
+        cdef bytes piece = self.response.decode_piece(b"")
+        if piece or not inbound_buffered(inbound):
+            return piece
+        piece = inbound.data[inbound.head_length:inbound.length]
+        self.make_room()
         return self.response.decode_piece(piece)
 
     cdef int make_room(self) except -1:

@@ -31,7 +31,7 @@ cdef class Response:
     cdef bint is_encoded           # the body is as the server encoded it
     cdef Decoder decoder           # of a stream
     cdef Headers fields
-    cdef bytes content_bytes       # the body, once asked for; of a stream, what came after its last piece was taken
+    cdef bytes content_bytes       # the body, once asked for; of a stream, what came behind the last piece, as it came
     cdef readonly uint64_t dropped # bytes of the body that were not kept (--max-body)
 
     def __init__(self):
@@ -107,16 +107,24 @@ cdef class Response:
         return 0
 
     cdef bytes decode_piece(self, bytes piece):
-        """The same for a piece of a stream."""
-        if not self.is_encoded or not piece:
+        """The same for a piece of a stream, as much of it as a reader gets at once. Without a piece: what is left."""
+        if not self.is_encoded or self.decoder is None and not piece:
             return piece
         try:
             if self.decoder is None:
                 self.decoder = Decoder(self.headers["content-encoding"])
-            return self.decoder.decode(piece)
+            return self.decoder.decode(piece, INBOUND_STREAM_ROOM) if piece else self.decoder.rest(INBOUND_STREAM_ROOM)
         except DecodingError as error:
             self.fail(f"{REQUEST_ERRORS[61]}: {error}")
             return b""
+
+    cdef bytes last_piece(self):
+        """Return the next piece of a stream that has ended; b"" behind the last one."""
+        cdef bytes piece = self.decode_piece(b"")
+        if not piece and self.content_bytes:
+            piece, self.content_bytes = self.content_bytes, None
+            piece = self.decode_piece(piece)
+        return piece
 
     @property
     def content(self):
@@ -210,7 +218,9 @@ cdef class Response:
         piece.pump = self.pump
         if self.request is not None and self.request.give(piece):
             return piece
-        piece.value, self.content_bytes, piece.is_done = self.content_bytes, None, True
+        if not self.prepared.stream:
+            raise RuntimeError("the body is here already, as response.body: only a stream comes in pieces")
+        piece.value, piece.is_done = self.last_piece(), True
         return piece
 
     async def read(self):

@@ -49,6 +49,7 @@ cdef class Settings:
             (CURLOPT_BUFFERSIZE, 16_384),
             (CURLOPT_TCP_NODELAY, 1),
             (CURLOPT_PIPEWAIT, 1),
+            (CURLOPT_SUPPRESS_CONNECT_HEADERS, 1),          # what a proxy says to a CONNECT is no answer
             (CURLOPT_DNS_CACHE_TIMEOUT, 60),
             (CURLOPT_DNS_SHUFFLE_ADDRESSES, 1),
             (CURLOPT_CONNECTTIMEOUT_MS, max(1, int(self.connect_timeout * 1000))),

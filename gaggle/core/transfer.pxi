@@ -41,6 +41,8 @@ cdef size_t inbound_on_header(char* data, size_t size, size_t count, void* userd
     if not inbound_append(inbound, data, size):
         return CURL_WRITEFUNC_ERROR
     inbound.head_length = inbound.length
+    if inbound.flags & INBOUND_STATUS_LINE and response_status(inbound) >= 200:
+        inbound.flags |= INBOUND_HEAD
     return size
 
 

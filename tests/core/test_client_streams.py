@@ -6,16 +6,25 @@ import asyncio
 import gc
 import gzip
 import hashlib
+import random
 import socket
 import time
+import zlib
 
 import pytest
-from bare import Listener, read_head
+from bare import Listener, Scripted, read_head
 from in_process import EngineLoop, MakeEngineLoop
 from processes import eventually
 from sites import Server
 
 from gaggle import Response, User
+
+
+def twice_packed(data: bytes) -> bytes:
+    """Return a whole answer whose body was gzipped, and then deflated."""
+    body = zlib.compress(gzip.compress(data))
+    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip, deflate\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
 
 
 async def pieces_of(response: Response) -> list[bytes]:
@@ -92,6 +101,17 @@ def test_pieces_are_decoded(engine: EngineLoop, user: User, path: str) -> None:
     assert body.startswith(b"A goose, a gander")
 
 
+def test_pieces_that_were_encoded_twice_are_decoded_twice(engine_loop: MakeEngineLoop) -> None:
+    data = random.Random(5).randbytes(100_000) + bytes(5_000_000)
+    with Scripted(twice_packed(data)) as listener:
+        engine = engine_loop(listener.url)
+
+        async def read() -> bytes:
+            return await (await engine.user().get("/", stream=True)).read()
+
+        assert engine.run(read()) == data
+
+
 def test_a_piece_that_decodes_to_nothing_is_not_the_end(engine_loop: MakeEngineLoop) -> None:
     """The head of a gzip file is ten bytes without a byte of what is in it."""
     packed = gzip.compress(b"goose")
@@ -111,6 +131,21 @@ def test_a_piece_that_decodes_to_nothing_is_not_the_end(engine_loop: MakeEngineL
             return await (await engine.user().get("/", stream=True)).read()
 
         assert engine.run(read()) == b"goose"
+
+
+@pytest.mark.parametrize("path", ["/bomb?n=30000000", "/gzip?n=30000000"])
+def test_a_stream_of_a_decompression_bomb_comes_in_small_pieces(engine: EngineLoop, user: User, path: str) -> None:
+    """Thirty megabytes come as thirty kilobytes: what is decoded is bounded, not only what has come."""
+
+    async def read() -> tuple[int, int]:
+        sizes = [len(piece) async for piece in await user.get(path, stream=True)]
+        return sum(sizes), max(sizes)
+
+    total, largest = engine.run(read())
+
+    assert total == 30_000_000
+    assert largest <= 512 * 1024
+    assert engine.row(f"GET {path.partition('?')[0]}").bytes_in < 200_000
 
 
 def test_the_server_waits_for_a_slow_reader(engine_loop: MakeEngineLoop) -> None:

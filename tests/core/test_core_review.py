@@ -12,16 +12,16 @@ import ssl
 import struct
 import threading
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from contextlib import suppress
 
 import pytest
-from bare import Listener, Scripted, read_head
+from bare import Listener, Proxy, Scripted, read_head
 from in_process import EngineLoop, MakeEngineLoop
-from processes import eventually
 from sites import HttpsServer, Server
 
 from gaggle import Response, User
 
+TCP_CLOSE_WAIT = 8  # of linux/tcp.h
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 
 # The pump and asyncio.
@@ -59,7 +59,7 @@ def test_a_user_that_pauses_for_ever_does_not_hold_up_the_stop(engine: EngineLoo
     assert engine.run(stop(), seconds=5)
 
 
-def test_a_request_that_fails_at_once_and_is_made_again_and_again_holds_nobody_up(engine: EngineLoop, user: User) -> None:
+def test_a_request_that_fails_at_once_and_is_made_again_holds_nobody_up(engine: EngineLoop, user: User) -> None:
     """libcurl refuses the name without having waited for anything."""
 
     async def insist() -> None:
@@ -99,7 +99,7 @@ def test_an_engine_loop_that_is_gone_leaves_no_descriptor(engine_loop: MakeEngin
         users = [engine.user() for _ in range(3)]
         for user in users:
             engine.run(user.get("/"))
-            engine.run(user.get("/upload", data=iter([b"by", b"libcurl"])))
+            engine.run(user.post("/post", data=iter([b"by", b"libcurl"])))
         engine.loop.close()
 
     def descriptors() -> int:
@@ -207,14 +207,53 @@ def test_a_farewell_on_an_idle_connection_is_no_answer_to_the_next_request(engin
         assert server.accepted == 2
 
 
+def test_a_stream_is_handed_over_with_its_head(engine_loop: MakeEngineLoop) -> None:
+    """A server of events sends its head at once, and nothing more until there is one."""
+    handed_over = threading.Event()
+
+    def handle(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        if handed_over.wait(5):
+            connection.sendall(b"data: 1\n\n")
+
+    async def listen(user: User) -> tuple[int, str, bytes]:
+        response = await user.get("/", stream=True)
+        handed_over.set()
+        return response.status, response.headers["content-type"], await response.read()
+
+    with Listener(handle) as server:
+        engine = engine_loop(server.url)
+
+        assert engine.run(listen(engine.user())) == (200, "text/event-stream", b"data: 1\n\n")
+
+
+@pytest.mark.parametrize("path", ["/bytes?n=600000", "/chunked?n=10&piece=10&ms=50"])
+def test_a_stream_through_a_tunnel_is_the_servers(
+    engine_loop: MakeEngineLoop, https_server: HttpsServer, path: str
+) -> None:
+    with Proxy() as proxy:
+        engine = engine_loop(https_server.url, proxy=proxy.url, cacert=str(https_server.ca_file))
+
+        async def read(user: User) -> tuple[int, bool, int]:
+            response = await user.get(path, stream=True)
+            return response.status, "set-cookie" in response.headers, len(await response.read())
+
+        assert engine.run(read(engine.user())) == (200, False, int(path.partition("n=")[2].partition("&")[0]))
+        assert [line.split()[0] for line in proxy.lines] == ["CONNECT"]
+
+
 # Connections with TLS.
 
 
 def waiting_to_be_closed() -> int:
     """Return how many connections of this process the other side has closed, and we have not."""
-    inodes = {os.readlink(entry) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()}
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(row[3] == "08" and f"socket:[{row[9]}]" in inodes for row in rows)
+    found = 0
+    for entry in os.listdir("/proc/self/fd"):
+        with suppress(OSError), socket.socket(fileno=os.dup(int(entry))) as each:  # most are no sockets
+            found += each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE_WAIT
+    return found
 
 
 def tls(server: HttpsServer, handle: Callable[[ssl.SSLSocket], None]) -> Callable[[socket.socket], None]:
@@ -239,24 +278,21 @@ def test_an_idle_tls_connection_that_the_server_closes_politely_is_closed(
         read_head(connection)
         connection.sendall(OK + b"ok")
         connection.setblocking(False)
-        try:
+        with suppress(ssl.SSLError):
             connection.unwrap()  # says goodbye, and does not wait for an answer
-        except ssl.SSLError:
-            pass
-        left.release()
+        left.set()
 
     async def visit(user: User) -> int:
         status = (await user.get("/")).status
-        while not left.acquire(blocking=False) or waiting_to_be_closed():
+        while not left.is_set() or waiting_to_be_closed():
             await asyncio.sleep(0.01)
-            left.release()
         return status
 
-    left = threading.Semaphore(0)
+    left = threading.Event()
     with Listener(tls(https_server, handle)) as server:
         engine = engine_loop(server.url.replace("http:", "https:"), cacert=str(https_server.ca_file))
 
-        assert engine.run(visit(engine.user()), seconds=5) == 200
+        assert engine.run(visit(engine.user())) == 200
 
 
 # All of it at once.
@@ -284,7 +320,7 @@ async def send_pieces(user: User, luck: random.Random) -> None:
             yield b"x" * luck.randrange(100_000)
             await asyncio.sleep(0)
 
-    await user.post("/upload", data=pieces())
+    await user.post("/post", data=pieces())
 
 
 async def do_anything(user: User, https_url: str, luck: random.Random) -> None:

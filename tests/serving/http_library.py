@@ -1,4 +1,4 @@
-"""The web server of Python's library, one thread a connection. Usage: http_library.py FOLDER, as real_servers.py says."""
+"""The server of Python's library, a thread a connection. Usage: http_library.py FOLDER, as real_servers.py says."""
 
 from __future__ import annotations
 

@@ -58,8 +58,7 @@ def test_files_forms_and_streams_arrive_and_are_counted(
     assert server.seen().body_bytes > 3 * (200_000 + 200_000 + 100_000)
 
 
-@pytest.mark.parametrize("lane", ["auto", "libcurl"])
-def test_no_more_of_a_body_is_kept_than_max_body(run_gaggle: RunGaggle, server: Server, lane: str) -> None:
+def test_no_more_of_a_body_is_kept_than_max_body(run_gaggle: RunGaggle, server: Server) -> None:
     result = run_gaggle(
         """
         class Visitor(User):
@@ -72,7 +71,7 @@ def test_no_more_of_a_body_is_kept_than_max_body(run_gaggle: RunGaggle, server: 
                 assert len(await (await self.get("/bytes?n=100000", name="stream", stream=True)).read()) == 100000
                 self.stop()
         """,
-        *("-u", 1, "--max-body", "2KiB", "--lane", lane, *ALL_AT_ONCE),
+        *("-u", 1, "--max-body", "2KiB", *ALL_AT_ONCE),
     )
 
     assert result.returncode == 0, result

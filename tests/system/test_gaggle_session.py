@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -10,8 +11,8 @@ from textwrap import dedent
 
 import pytest
 from flock import Flock, Worker, masked
-from processes import eventually
-from runs import Gaggle, Result, assert_accounts
+from processes import Process
+from runs import Gaggle, Result, assert_accounts, clean_environment
 from sites import DemoSite, Server
 
 DRUPAL = Path(__file__).parents[2] / "examples" / "drupal_loadtest.py"
@@ -50,30 +51,28 @@ def launches(*workers: Worker) -> list[tuple[int, int]]:
     return [(number, user) for _, number, user in sorted(found)]
 
 
+def gaps(worker: Worker) -> list[float]:
+    """Return the seconds between one launch on a worker and the next."""
+    times = [line.at for line in worker.lines if "launching user" in line.text]
+    return [later - earlier for earlier, later in pairwise(times)]
+
+
 # The session.
 
 
 def test_ctrl_c_on_worker_2_stops_all_and_every_line_is_the_seed_s(
     flock: Flock, demo_site: DemoSite, golden: Golden
 ) -> None:
-    manager, one, two = three_terminals(flock, demo_site, rate=2)
+    _, one, two = three_terminals(flock, demo_site, rate=2)
 
     two.signal(signal.SIGINT)
     results = flock.finish(LONG)
 
     assert [result.returncode for result in results] == [0, 0, 0]
     assert launches(one, two) == [(worker, user) for user in (1, 2, 3, 4) for worker in (1, 2)]
+    assert min(gaps(one) + gaps(two)) > 0.5  # a second is due, but the machine is noisy
     for node, result in zip(("manager", "worker_1", "worker_2"), results, strict=True):
         golden(f"gaggle_{node}.log", masked(result.stderr))
-
-
-def test_workers_take_turns_at_the_rate_of_the_whole_gaggle(flock: Flock, demo_site: DemoSite) -> None:
-    _, one, two = three_terminals(flock, demo_site, rate=4)
-
-    for worker in (one, two):
-        times = [line.at for line in worker.lines if "launching user" in line.text]
-        assert all(later - earlier > 0.25 for earlier, later in pairwise(times)), times  # 0.5 s, and a noisy machine
-        assert worker.find("prepared to start 1 user every 0.50 seconds")
 
 
 def test_ctrl_c_on_the_manager_tells_every_worker_to_exit(flock: Flock, demo_site: DemoSite, golden: Golden) -> None:
@@ -125,33 +124,40 @@ VISITS = """
 """
 
 
-@pytest.mark.parametrize("workers", [2, 3])
-def test_the_manager_s_report_is_what_the_server_saw(
-    flock: Flock, server: Server, load_test: LoadTestFile, workers: int
+def assert_is_what_was_seen(result: Result, server: Server) -> None:
+    """Hold the manager's report against the server's books; nothing was cut in these tests."""
+    seen = server.seen()
+    for name, paths in (("/", ("/",)), ("hop", ("/redirect/1", "/redirect/0")), ("missing", ("/status/404",))):
+        row = result.request(f"GET {name}")
+        assert row.answered > 0
+        assert_accounts(row, sum(seen[f"GET {path}"] for path in paths))
+    assert sum(row.answered + row.hops for row in result.requests) == seen.total
+
+
+def test_the_manager_s_report_of_three_workers_is_what_the_server_saw(
+    flock: Flock, server: Server, load_test: LoadTestFile
 ) -> None:
     flock.load_test = load_test(VISITS)
-    options = ["--host", server.url, "-u", 7, "-r", 50, "-t", "1s", "--stop-timeout", "5s"]
-    flock.manager("--expect-workers", workers, *options)
-    flock.workers(workers, "--engines", 1)
+    flock.manager("--expect-workers", 3, "--host", server.url, "-u7", "-r50", "-t1s")
+    flock.workers(3, "--engines", 1)
 
     lead, *others = flock.finish(LONG)
 
-    assert [result.returncode for result in (lead, *others)] == [0] * (workers + 1), lead
-    seen = server.seen()
-    for name, paths in (("/", ("/",)), ("hop", ("/redirect/1", "/redirect/0")), ("missing", ("/status/404",))):
-        row = lead.request(f"GET {name}")
-        assert row.answered > 0
-        assert_accounts(row, sum(seen[f"GET {path}"] for path in paths))
-    assert sum(row.answered + row.hops for row in lead.requests) == seen.total
+    assert [result.returncode for result in (lead, *others)] == [0, 0, 0, 0], lead
+    assert_is_what_was_seen(lead, server)
 
 
-def test_the_manager_s_report_has_all_sections(flock: Flock, server: Server, load_test: LoadTestFile) -> None:
+def test_the_manager_s_report_of_two_workers_has_all_sections(
+    flock: Flock, server: Server, load_test: LoadTestFile
+) -> None:
     flock.load_test = load_test(VISITS)
     flock.manager("--expect-workers", 2, "--host", server.url, "-u4", "-r50", "-t1s")
     flock.workers(2, "--engines", 1)
 
-    lead, *_ = flock.finish(LONG)
+    lead, *others = flock.finish(LONG)
 
+    assert [result.returncode for result in (lead, *others)] == [0, 0, 0], lead
+    assert_is_what_was_seen(lead, server)
     for section in ("PER TASK METRICS", "PER REQUEST METRICS", "STATUS CODE", "ERRORS", "OVERVIEW"):
         assert section in lead.stdout.upper(), f"no {section}:\n{lead.stdout}"
     assert "99%" in lead.stdout
@@ -185,10 +191,13 @@ def test_more_workers_than_users_are_refused(run_gaggle: RunGaggle) -> None:
 @pytest.mark.parametrize("package", ["zmq", "msgspec"])
 @pytest.mark.parametrize(
     ("mode", "words"),
-    [("manager", ["--host", "http://local.dev/", "-u8", "--manager", "--expect-workers", "2"]), ("worker", ["--worker"])],
+    [
+        ("manager", ["--host", "http://local.dev/", "-u8", "--manager", "--expect-workers", "2"]),
+        ("worker", ["--worker"]),
+    ],
 )
 def test_without_the_extra_a_gaggle_says_what_to_install(
-    run_gaggle_without: Callable[..., Gaggle], package: str, mode: str, words: list[str]
+    run_gaggle_without: Callable[..., Process], package: str, mode: str, words: list[str]
 ) -> None:
     gaggle = run_gaggle_without(package, *words)
 
@@ -200,24 +209,18 @@ def test_without_the_extra_a_gaggle_says_what_to_install(
 
 
 @pytest.fixture
-def run_gaggle_without(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+def run_gaggle_without(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """Return `run(package, *words)`, which starts gaggle where `package` is not installed."""
-    started: list[Worker] = []
+    started: list[Process] = []
 
-    def run(package: str, *words: str) -> Worker:
-        started.append(Bare(DRUPAL, *words, folder=tmp_path, env={"PYTHONPATH": str(without(package, tmp_path))}))
+    def run(package: str, *words: str) -> Process:
+        env = clean_environment() | {"PYTHONPATH": str(without(package, tmp_path))}
+        started.append(Process([sys.executable, "-m", "gaggle", DRUPAL, *words], tmp_path, env))
         return started[-1]
 
     yield run
     for each in started:
         each.end()
-
-
-class Bare(Worker):
-    """gaggle with the words that are given, and no other."""
-
-    def __init__(self, load_test: Path, *words: str, folder: Path, env: dict[str, str]) -> None:
-        Gaggle.__init__(self, load_test, *words, folder=folder, env=env)
 
 
 def without(package: str, folder: Path) -> Path:

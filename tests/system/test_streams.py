@@ -72,10 +72,7 @@ def test_streams_are_answered_or_unfinished_and_never_lost(run_gaggle: RunGaggle
     assert eventually(lambda: server.seen().open == 0), "the server does not go on sending"
 
 
-@pytest.mark.parametrize("lane", ["auto", "libcurl"])
-def test_a_stream_that_is_open_at_the_end_is_cut_and_unfinished(
-    run_gaggle: RunGaggle, server: Server, lane: str
-) -> None:
+def test_a_stream_that_is_open_at_the_end_is_cut_and_unfinished(run_gaggle: RunGaggle, server: Server) -> None:
     result = run_gaggle(
         """
         class Listener(User):
@@ -88,7 +85,7 @@ def test_a_stream_that_is_open_at_the_end_is_cut_and_unfinished(
             async def on_stop(self):
                 await self.get("/text")
         """,
-        *("-u", 2, "-t", 0.5, "--stop-timeout", 0.3, "--lane", lane, *ALL_AT_ONCE),
+        *("-u", 2, "-t", 0.5, "--stop-timeout", 0.3, *ALL_AT_ONCE),
         timeout=20,
     )
 

@@ -44,8 +44,7 @@ def test_requests_that_take_too_long_are_failures_by_name(run_gaggle: RunGaggle,
     assert server.seen().aborted == 12
 
 
-@pytest.mark.parametrize("lane", ["auto", "libcurl"])
-def test_a_server_that_is_not_there_is_not_hammered(run_gaggle: RunGaggle, lane: str) -> None:
+def test_a_server_that_is_not_there_is_not_hammered(run_gaggle: RunGaggle) -> None:
     """A user without any wait tries at 0, 0.05, 0.15, 0.35, 0.75 and 1.55 seconds, and then every two seconds."""
     result = run_gaggle(
         """
@@ -55,7 +54,7 @@ def test_a_server_that_is_not_there_is_not_hammered(run_gaggle: RunGaggle, lane:
                 response = await self.get("/")
                 assert response.status == 0 and not response.ok
         """,
-        *("-u", 3, "-t", 1, "--lane", lane, *ALL_AT_ONCE),
+        *("-u", 3, "-t", 1, *ALL_AT_ONCE),
         host=f"http://127.0.0.1:{free_port()}",
     )
 
@@ -86,10 +85,7 @@ def test_connections_that_are_never_accepted_are_given_up(run_gaggle: RunGaggle,
     assert server.seen("/") == 2
 
 
-@pytest.mark.parametrize("lane", ["auto", "libcurl"])
-def test_what_the_end_of_the_test_cuts_is_neither_success_nor_failure(
-    run_gaggle: RunGaggle, server: Server, lane: str
-) -> None:
+def test_what_the_end_of_the_test_cuts_is_neither_success_nor_failure(run_gaggle: RunGaggle, server: Server) -> None:
     result = run_gaggle(
         """
         class Visitor(User):
@@ -98,7 +94,7 @@ def test_what_the_end_of_the_test_cuts_is_neither_success_nor_failure(
                 await self.get("/text")
                 await asyncio.gather(*(self.get("/stall") for _ in range(8)))
         """,
-        *("-u", 2, "-t", 0.4, "--stop-timeout", 0.3, "--lane", lane, *ALL_AT_ONCE),
+        *("-u", 2, "-t", 0.4, "--stop-timeout", 0.3, *ALL_AT_ONCE),
         timeout=20,
     )
 
