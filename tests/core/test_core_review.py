@@ -251,8 +251,12 @@ def waiting_to_be_closed() -> int:
     """Return how many connections of this process the other side has closed, and we have not."""
     found = 0
     for entry in os.listdir("/proc/self/fd"):
-        with suppress(OSError), socket.socket(fileno=os.dup(int(entry))) as each:  # most are no sockets
-            found += each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE_WAIT
+        with suppress(OSError):  # no socket
+            connection = socket.socket(fileno=int(entry))
+            try:
+                found += connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == TCP_CLOSE_WAIT
+            finally:
+                connection.detach()
     return found
 
 

@@ -1,8 +1,8 @@
 """Builds the codec alone, with sanitizers, and fires mutated answers at it. See ci/fuzz.
 
-    python tests/fuzz/fuzzer.py run [--cases N | --seconds S] [--first N]
-    python tests/fuzz/fuzzer.py coverage [--cases N]
-    python tests/fuzz/fuzzer.py planted [--seconds S]
+python tests/fuzz/fuzzer.py run [--cases N | --seconds S] [--first N]
+python tests/fuzz/fuzzer.py coverage [--cases N]
+python tests/fuzz/fuzzer.py planted [--seconds S]
 """
 
 from __future__ import annotations
@@ -64,7 +64,13 @@ def build(name: str, flags: Sequence[str], pieces: Path = ROOT / "gaggle" / "cor
     shutil.copy(HERE / "fuzzed.pyx", folder)
     for piece in PIECES:
         shutil.copy(pieces / f"{piece}.pxi", folder / "gaggle" / "core")
-    directives = ["boundscheck=False", "wraparound=False", "cdivision=True", "initializedcheck=False", "emit_code_comments=False"]
+    directives = [
+        "boundscheck=False",
+        "wraparound=False",
+        "cdivision=True",
+        "initializedcheck=False",
+        "emit_code_comments=False",
+    ]
     cython = [sys.executable, "-m", "cython", "-I", ".", *(word for each in directives for word in ("-X", each))]
     subprocess.run([*cython, "fuzzed.pyx"], cwd=folder, check=True)
     module = folder / "fuzzed.so"
@@ -76,8 +82,9 @@ def build(name: str, flags: Sequence[str], pieces: Path = ROOT / "gaggle" / "cor
 def environment() -> dict[str, str]:
     """Return one in which a sanitized module can be loaded: Python is none, so the runtime has to come first."""
     libraries = [
-        subprocess.run([os.environ.get("CC", "cc"), f"-print-file-name={name}"], capture_output=True, text=True, check=True)
-        .stdout.strip()
+        subprocess.run(
+            [os.environ.get("CC", "cc"), f"-print-file-name={name}"], capture_output=True, text=True, check=True
+        ).stdout.strip()
         for name in ("libasan.so", "libubsan.so")
     ]
     return os.environ | {
@@ -113,7 +120,17 @@ def fire(module: Path, cases: int, seconds: float, first: int) -> int:
 
 def started(module: Path, options: argparse.Namespace) -> subprocess.CompletedProcess[str]:
     """Fire in a process of its own, which a sanitizer may end."""
-    words = ["fire", "--module", module, "--cases", options.cases, "--seconds", options.seconds, "--first", options.first]
+    words = [
+        "fire",
+        "--module",
+        module,
+        "--cases",
+        options.cases,
+        "--seconds",
+        options.seconds,
+        "--first",
+        options.first,
+    ]
     command = [sys.executable, __file__, *map(str, words)]
     env = environment() if "sanitized" in str(module) else None
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
@@ -173,7 +190,11 @@ def finds(patch: Path, options: argparse.Namespace) -> bool:
     subprocess.run(["git", "apply", f"--directory={folder.relative_to(ROOT)}", patch], cwd=ROOT, check=True)
     begun = time.monotonic()
     result = started(build(f"sanitized-{patch.stem}", SANITIZED, folder / "gaggle" / "core"), options)
-    words = [line for line in (result.stdout + result.stderr).splitlines() if "Error" in line or "error:" in line or "case" in line]
+    words = [
+        line
+        for line in (result.stdout + result.stderr).splitlines()
+        if "Error" in line or "error:" in line or "case" in line
+    ]
     print(f"{patch.stem}: {(words or ['found nothing'])[0][:150]} ({time.monotonic() - begun:.0f} s with the build)")
     return result.returncode != 0
 
