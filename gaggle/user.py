@@ -238,7 +238,8 @@ READERS: dict[str, Callable[[str], list[Any]]] = {
 def abort(reason: str) -> None:
     """End the whole test now: users leave, the report is printed, the exit code is 1.
 
-    Outside of a user's life (in `@test_start`, say) there is nobody to tell: it raises LoadTestError, which ends the test too.
+    Outside of a user's life (in `@test_start`, say) there is nobody to tell: it raises LoadTestError, which ends the
+    test too.
     """
     if not abort_listeners:
         raise LoadTestError(reason)
