@@ -276,27 +276,39 @@ def tls(server: HttpsServer, handle: Callable[[ssl.SSLSocket], None]) -> Callabl
 def test_an_idle_tls_connection_that_the_server_closes_politely_is_closed(
     engine_loop: MakeEngineLoop, https_server: HttpsServer
 ) -> None:
-    """What TLS says before the end is read by nobody, and stood before the end."""
+    """What TLS says before the end is read by nobody, and must not hide the end."""
+    answered, goodbye, noticed, gone = (threading.Event() for _ in range(4))
 
     def handle(connection: ssl.SSLSocket) -> None:
         read_head(connection)
         connection.sendall(OK + b"ok")
+        answered.wait(10)
         connection.setblocking(False)
         with suppress(ssl.SSLError):
             connection.unwrap()  # says goodbye, and does not wait for an answer
-        left.set()
+        goodbye.set()
+        noticed.wait(10)
+        connection.close()
+        gone.set()
 
     async def visit(user: User) -> int:
         status = (await user.get("/")).status
-        while not left.is_set() or waiting_to_be_closed():
-            await asyncio.sleep(0.01)
+        answered.set()
+        await until(goodbye.is_set)
+        await user.pause(0.02)  # some turns, in which the pump sees the goodbye
+        noticed.set()
+        await until(lambda: gone.is_set() and not waiting_to_be_closed())
         return status
 
-    left = threading.Event()
+    async def until(predicate: Callable[[], bool]) -> None:
+        while not predicate():
+            await user.pause(0.01)
+
     with Listener(tls(https_server, handle)) as server:
         engine = engine_loop(server.url.replace("http:", "https:"), cacert=str(https_server.ca_file))
+        user = engine.user()
 
-        assert engine.run(visit(engine.user())) == 200
+        assert engine.run(visit(user)) == 200
 
 
 # All of it at once.

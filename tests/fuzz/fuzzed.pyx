@@ -2,9 +2,10 @@
 """The codec of HTTP/1.1 answers under fire: mutated answers, each read whole and in pieces, every piece between
 guards, so that a sanitizer sees a read beyond it. A build of its own, from the same pieces as the core: see fuzzer.py.
 """
-from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memchr, memcmp, memcpy, memmove, memset
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport malloc
+from libc.string cimport memmove, memset
 
 cdef extern from *:
     """
@@ -52,7 +53,6 @@ cdef extern from *:
     unsigned int alarm(unsigned int) nogil
 
 include "gaggle/core/clock.pxi"
-include "gaggle/core/headers.pxi"
 include "gaggle/core/inbound.pxi"
 include "gaggle/core/http1.pxi"
 
