@@ -1,5 +1,5 @@
 # What a load test calls: one user's requests, cookies, headers and connections.
-from cpython.dict cimport PyDict_GetItem
+from cpython.dict cimport PyDict_GetItemWithError
 
 cdef frozenset CLIENT_OPTIONS = frozenset((
     "name", "params", "headers", "json", "data", "files", "auth", "timeout", "follow_redirects", "allow_redirects",
@@ -204,8 +204,14 @@ cdef class Client:
     cdef Prepared recall(self, str method, object url):
         """Return what was prepared when the same was asked for before."""
         cdef Scope scope = self.scope_in_use
-        cdef PyObject* found = PyDict_GetItem(scope.gets, url) if method == "GET" else PyDict_GetItem(scope.others, (method, url))
+        cdef PyObject* found = NULL
         cdef Prepared prepared
+        if not isinstance(url, str):
+            return self.prepare(method, url, {})       # which refuses it by name
+        if method == "GET":
+            found = PyDict_GetItemWithError(scope.gets, url)
+        else:
+            found = PyDict_GetItemWithError(scope.others, (method, url))
         if found != NULL:
             prepared = <Prepared>found
             if prepared.base is self.base and (prepared.headers is None or prepared.headers_from is self.header_list()):

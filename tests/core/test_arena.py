@@ -521,6 +521,7 @@ def test_reading_makes_no_memory(arena: Arena) -> None:
     reader.close()
 
 
+@pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer needs memory of its own")
 def test_the_memory_of_a_reader_stays_small(arena: Arena) -> None:
     for number in range(ARENA_SLOTS):
         arena.time(arena.slot(KIND_REQUEST, "GET", f"/{number}"), 1_000)

@@ -10,6 +10,7 @@ import random
 import socket
 import ssl
 import struct
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -242,6 +243,19 @@ def test_a_stream_through_a_tunnel_is_the_servers(
 
         assert engine.run(read(engine.user())) == (200, False, int(path.partition("n=")[2].partition("&")[0]))
         assert [line.split()[0] for line in proxy.lines] == ["CONNECT"]
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_what_is_no_url_is_refused_without_a_noise(
+    engine: EngineLoop, user: User, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """Python 3.13 tells of an error that is swallowed while a dict is asked: a list has no hash."""
+    swallowed: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", swallowed.append)
+
+    with pytest.raises(TypeError, match="takes a URL as str, got list"):
+        getattr(user, method)(["/"])
+    assert swallowed == []
 
 
 # Connections with TLS.

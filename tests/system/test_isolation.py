@@ -204,4 +204,6 @@ def test_ended_connections_do_not_pile_up(lane: str, start_gaggle: StartGaggle, 
     gaggle.signal(signal.SIGINT)
     result = gaggle.finish()
     assert result.request("GET /close-idle").failures == 0
-    assert server.seen().opened >= server.seen("GET /close-idle") - 20
+    assert (
+        server.seen().opened > server.seen("GET /close-idle") // 2
+    )  # most of them had ended before they were used again
