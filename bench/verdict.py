@@ -56,6 +56,7 @@ def per_engine_second(sample: Sample) -> float:
     return sample.per_engine_second
 
 
+MOST_OTHERS = 0.2  # of a core: beyond it the ratios by CPU time still mean something, those of req/s little
 COLUMNS = (
     *(" users", "client     ", "    req/s", "us/req", "  user", "   sys", "busy", "nginx", "others"),
     *("   p50 ms", "   p99 ms", "/wrk", "/locust", "/libcurl"),
@@ -157,10 +158,20 @@ def two_engines(workload: str, users: int) -> Target:
 def report(results: Results) -> str:
     """Return tables and targets as text."""
     parts = [table(results, workload) for workload in WORKLOADS]
-    errors = {key: sum(sample.said.errors for sample in found.values()) for key, found in results.samples.items()}
-    wrong = [f"  {count:,} failed requests: {key}" for key, count in errors.items() if count]
     judged = [f"  {target.verdict(results)}" for target in targets() if target.key in results.samples]
     parts.append("\n".join(["Targets (medians of the ratios within a round; lowest - highest)", "", *judged]) + "\n")
-    if wrong:
-        parts.append("\n".join(["Not to be trusted:", *wrong]) + "\n")
+    if doubted := doubts(results):
+        parts.append("\n".join(["Not to be trusted:", *(f"  {line}" for line in doubted)]) + "\n")
     return "\n".join(part for part in parts if part)
+
+
+def doubts(results: Results) -> list[str]:
+    """Return why the figures should not be believed, a line each."""
+    found = []
+    for key, samples in results.samples.items():
+        if errors := sum(sample.said.errors for sample in samples.values()):
+            found.append(f"{errors:,} failed requests: {key.client}, {key.workload}, {key.users:,} users")
+    shares = [sample.others / sample.seconds for samples in results.samples.values() for sample in samples.values()]
+    if shares and median(shares) > MOST_OTHERS:
+        found.append(f"others used {median(shares):.0%} of a core meanwhile")
+    return found

@@ -39,7 +39,7 @@ class Exchange(NamedTuple):
     breaks_off: bool = False
 
 
-SOON = {"timeout": 0.4}  # for what must come to a timeout
+SOON = {"timeout": 0.8}  # for what must come to a timeout
 PAUSE = 0.01
 HI = b"Content-Length: 2\r\n\r\nhi"
 

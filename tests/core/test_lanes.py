@@ -299,7 +299,7 @@ DIFFERENCES = [
     Difference(
         "libcurl speaks HTTP/1.0 on a connection on which it was answered so, the fast lane the version that it "
         "understands (RFC 9110, 6.2)",
-        "HTTP/1.0 that keeps.*",
+        "HTTP/1.0 that (keeps.*|changes its mind)",
         r"request \d+",
     ),
     Difference(
