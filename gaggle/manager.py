@@ -268,6 +268,11 @@ class Manager:
         if not node.epoch and not message.epoch:
             self.give_work(node, now_ns)
 
+    @property
+    def users_running(self) -> int:
+        """How many users are at work in all workers, as they last said."""
+        return sum(node.beat.users for node in self.nodes.values() if node.beat and node.epoch)
+
     def heard_delta(self, node: Node, message: Delta, now_ns: int) -> None:
         """Count each number once: what is old is acknowledged again, what is new is handed on when it is whole."""
         if message.number < node.next_delta:

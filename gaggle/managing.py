@@ -33,8 +33,10 @@ class Managing:
         self.total = Snapshot.empty()
         self.incidents: list[Incident] = []
         self.outcome = Outcome()
+        self.recorder = supervisor.recorder
+        self.ahead: dict[str, float] = {}  # by worker, seconds: what its wall clock lacks to ours, as far as is known
         self.began_at = self.stopped_at = 0.0
-        self.signals = self.refusals = 0
+        self.signals = self.refusals = self.t0_ns = 0
         self.is_over = False
 
     async def run(self) -> Outcome:
@@ -51,6 +53,8 @@ class Managing:
                 self.transport.drain()
                 self.manager.tick(boot_ns())
                 self.work_off()
+                if self.recorder.is_due(self.now()):
+                    self.note()
                 await asyncio.sleep(TICK_SECONDS)
             if not self.outcome.was_interrupted:
                 await self.finish()
@@ -133,7 +137,9 @@ class Managing:
             self.incident(news.kind, news.text)
             self.outcome.is_incomplete |= news.lost
         elif isinstance(news, Started):
+            self.t0_ns = news.t0_ns
             self.began_at = time.time() + (news.t0_ns - boot_ns()) / 1e9
+            self.recorder.begin(self.began_at)
         elif isinstance(news, Ended):
             self.is_over = True
 
@@ -141,11 +147,33 @@ class Managing:
         """Add what a worker has counted; only then may it forget it."""
         try:
             for part in news.parts:
-                self.total.merge(Snapshot.unpack(part))
+                delta = Snapshot.unpack(part)
+                self.total.merge(delta)
+                if self.recorder.has_begun:
+                    self.recorder.count(*self.stretch(news), delta)
         except ValueError as error:
             self.incident("loss", f"a worker sent counts that cannot be read: {error}")
             self.outcome.is_incomplete = True
         self.manager.acknowledge(news.node, news.number)
+
+    def stretch(self, news: Counted) -> tuple[float, float]:
+        """Return from when to when it was counted, by our clock.
+
+        A worker's clock may be wrong. What it has just counted was on its way for next to no time, so the least that
+        a delta's end ever was behind our clock is what theirs lacks.
+        """
+        behind = min(self.now() - news.ended, self.ahead.get(news.node, float("inf")))
+        self.ahead[news.node] = behind
+        return news.began + behind, news.ended + behind
+
+    def now(self) -> float:
+        """Return the time of the run, unix seconds: it never goes back, whatever somebody does to the clock."""
+        return self.began_at + (boot_ns() - self.t0_ns) / 1e9
+
+    def note(self) -> None:
+        """Once a second: end it, and tell who looks on."""
+        self.recorder.turn(self.now(), self.manager.users_running)
+        self.recorder.tell(self.total, Snapshot.empty())
 
     def incident(self, kind: str, text: str) -> None:
         LOGGER.warning("%s", text)
@@ -171,6 +199,7 @@ class Managing:
     async def finish(self) -> None:
         """Run the load test's own stop and make the report."""
         self.stopped_at = time.time()
+        self.recorder.turn(self.now(), 0)
         await self.supervisor.run_test_stop()
         self.incidents += self.supervisor.incidents
         self.outcome.report = self.report()
@@ -192,6 +221,7 @@ class Managing:
             versions=versions(),
             seed=supervisor.seed,
             users=users,
+            series=self.recorder.series,
             load_test=str(supervisor.parsed.file),
             show_statuses=not supervisor.options.no_status_codes,
             show_errors=not supervisor.options.no_error_summary,

@@ -23,6 +23,7 @@ from gaggle.logs import LOGGER
 from gaggle.options import Options, usable_cores
 from gaggle.plan import Block, Plan
 from gaggle.policy import settings_of, versions
+from gaggle.recorder import Recorder
 from gaggle.report.model import Incident, Phase, Report, ReportClass
 from gaggle.rules import check, load_test_of, role_of
 from gaggle.sources import LOAD_TEST, Parsed, with_defaults
@@ -55,6 +56,7 @@ class Supervisor:
         self.incidents: list[Incident] = []
         self.phases: list[Phase] = []
         self.books = Books()
+        self.recorder = Recorder()
         self.deaths: dict[int, list[float]] = {}
         self.added: list[Block] = []  # users that were at work elsewhere
         self.ended: list[Hand] = []  # engines that would not stop
@@ -63,6 +65,7 @@ class Supervisor:
         self.lease_until_ns = 0  # CLOCK_BOOTTIME; 0 where nobody else could have the users
         self.stop_reason: str | None = None
         self.stopped_at = 0.0
+        self.t0_ns = 0  # CLOCK_MONOTONIC at which user 1 of the test is due
         self.all_started = False
         self.is_running = False
         self.replacing: set[asyncio.Task[None]] = set()
@@ -160,6 +163,7 @@ class Supervisor:
         self.shared = await self.prepare_shared()
         await self.fork_engines()
         self.go(time.monotonic_ns() + START_DELAY_NS)
+        self.recorder.begin(self.began_at)
 
     async def prepare_shared(self) -> Any:
         """Run the load test's own start; return what every user will have as `shared`."""
@@ -213,8 +217,22 @@ class Supervisor:
                 self.stop("run time")
             if self.stop_reason:
                 self.end_the_stuck()
+            if self.recorder.is_due(self.now()):
+                self.note()
             await asyncio.sleep(TICK_SECONDS)
         self.ended_at = time.time()
+
+    def now(self) -> float:
+        """Return the time of the run, unix seconds: it never goes back, whatever somebody does to the clock."""
+        return self.began_at + (time.monotonic_ns() - self.t0_ns) / 1e9
+
+    def note(self) -> None:
+        """Once a second: note what was counted in it, and tell who looks on."""
+        now, hands = self.now(), list(self.crew.hands.values())
+        busy = self.books.busiest(hands, now - self.recorder.series.end)
+        total = self.books.total(hands)
+        self.recorder.note(now, total, busy)
+        self.recorder.tell(total, self.books.baseline)
 
     def is_over(self) -> bool:
         at = self.plan.stop_at
@@ -234,6 +252,7 @@ class Supervisor:
     def reset(self) -> None:
         """Begin to measure anew. Counters only grow: what they are now is remembered and taken away later."""
         self.books.reset(list(self.crew.hands.values()))
+        self.recorder.reset(self.now(), self.books.baseline)
         self.measured_from = time.time()
         self.say(f"All {self.options.users} users hatched, resetting metrics (disable with --no-reset-metrics).\n")
 
@@ -431,6 +450,7 @@ class Supervisor:
             self.stop("all users have left")
         users = self.phases[-1].users_to if self.phases else 0
         self.add_phase("Canceling" if self.was_signalled else "Decreasing", users, 0)
+        self.recorder.note(self.now(), self.books.left)
         await self.run_test_stop()
         self.outcome.report = self.report()
 
@@ -455,6 +475,7 @@ class Supervisor:
             versions=versions(),
             seed=self.seed,
             users=self.options.users,
+            series=self.recorder.series,
             load_test=str(self.parsed.file),
             show_statuses=not self.options.no_status_codes,
             show_errors=not self.options.no_error_summary,

@@ -26,7 +26,6 @@ from gaggle.transport import LAST_SECONDS, Closed, Reason, WorkerTransport, reso
 from gaggle.worker import Add, Allow, Deed, End, Halt, Kill, Numbers, Prepare, Start, Worker
 
 TICK_SECONDS = 0.05
-DELTA_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 LARGEST_PART = 900_000  # of a delta: a message has at most 1 MiB
 # What trying again does not mend.
@@ -40,7 +39,7 @@ class Working:
         self.supervisor = supervisor
         self.outcome = Outcome()
         self.told = Snapshot.empty()  # what the deltas so far add up to
-        self.told_at = time.time()
+        self.told_at, self.told_second = time.time(), 0
         self.session: WorkerTransport | None = None
         self.next_try = 0.0
         self.alone_since = time.monotonic()
@@ -154,9 +153,13 @@ class Working:
     def tick(self) -> None:
         self.worker.tick(boot_ns(), self.numbers())
         self.tell_troubles()
-        if time.time() - self.told_at >= DELTA_SECONDS and self.worker.may_freeze():
+        if self.second() != self.told_second and self.worker.may_freeze():
             self.freeze()
         self.work_off()
+
+    def second(self) -> int:
+        """Return the number of the test's present second: at its turn all workers send what they counted."""
+        return (time.monotonic_ns() - self.supervisor.t0_ns) // 1_000_000_000
 
     def tell_troubles(self) -> None:
         """Tell the manager what a reader of the report must know; what happens between two sessions is told after."""
@@ -184,7 +187,7 @@ class Working:
         if delta.rows or delta.errors:
             self.worker.freeze(self.worker.epoch, self.told_at, time.time(), parts_of(delta))
             self.told = total
-        self.told_at = time.time()
+        self.told_at, self.told_second = time.time(), self.second()
 
     # What the manager wants done.
 

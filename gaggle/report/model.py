@@ -9,6 +9,7 @@ from itertools import chain
 from gaggle import units
 from gaggle._core import KIND_TASK, Histogram
 from gaggle.metrics import OTHER, ErrorRow, Key, Row, Snapshot
+from gaggle.series import Series
 
 STATUS_OTHER = 0xFFFF  # the code under which the arena counts what came after the 100th of a request
 
@@ -84,6 +85,7 @@ class Report:
     show_statuses: bool = True
     show_errors: bool = True
     notes: tuple[str, ...] = ()
+    series: Series = field(default_factory=lambda: Series(0.0))
 
     @property
     def doubts(self) -> list[str]:

@@ -16,8 +16,9 @@ PACKAGE = Path(__file__).parents[2] / "gaggle"
 LAYERS = (
     {"errors", "units", "_core"},
     {"options", "plan", "channel", "metrics", "user", "limits", "joining"},
-    {"sources", "usage", "loadtest", "thresholds", "report", "logs", "transport", "protocol"},
-    {"rules", "life", "policy", "worker", "manager"},
+    {"series"},
+    {"sources", "usage", "loadtest", "recorder", "report", "logs", "transport", "protocol"},
+    {"thresholds", "rules", "life", "policy", "worker", "manager"},
     {"engine"},
     {"launcher", "crew"},
     {"books"},
