@@ -37,7 +37,7 @@ class Hello(Message, frozen=True):
     hash: Name
     engines: Number
     boot: Name
-    cores: tuple[Number, ...]
+    cores: Annotated[tuple[Number, ...], msgspec.Meta(max_length=8_192)]  # the most that Linux can have
     epoch: Number = 0
 
 
@@ -264,7 +264,7 @@ def _decode(decoder: msgspec.msgpack.Decoder[Any], speaker: str, listener: str, 
         )
     try:
         return decoder.decode(frames[1])  # type: ignore[no-any-return]
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ProtocolError(f"the {speaker} said something that cannot be understood: {error}") from None
     except RecursionError:
         raise ProtocolError(f"the {speaker} said something that is nested too deeply") from None
