@@ -11,12 +11,14 @@ from typing import IO, Any
 
 from gaggle import logs
 from gaggle.errors import FeatureNotEnabled, GaggleError, InvalidOption
-from gaggle.options import Options
+from gaggle.inventory import built_in, generated, shown
+from gaggle.options import Options, usable_cores
 from gaggle.policy import versions
 from gaggle.report import render
 from gaggle.report.model import Report
+from gaggle.rules import check, role_of
 from gaggle.session import one_run
-from gaggle.sources import parse
+from gaggle.sources import Parsed, parse
 from gaggle.supervisor import Outcome, Supervisor
 from gaggle.usage import help_text
 
@@ -95,9 +97,10 @@ def command(argv: list[str], output: Output) -> int:
     if parsed.options.version:
         output.say("gaggle {gaggle}, libcurl {libcurl}, Python {python}\n".format(**versions()))
         return FINE
+    if parsed.options.show_config or parsed.options.generate_config:
+        output.say(inventory_of(parsed))
+        return FINE
     logs.setup(parsed.options, parsed.sources)
-    for line in parsed.warnings:
-        logs.LOGGER.warning("%s", line)
     supervisor = Supervisor(parsed, say=output.say)
     if parsed.options.list:
         output.say(listing(asyncio.run(described(supervisor))))
@@ -111,6 +114,19 @@ async def described(supervisor: Supervisor) -> dict[str, Any]:
     description = await supervisor.describe()
     supervisor.crew.close()
     return description
+
+
+def inventory_of(parsed: Parsed) -> str:
+    """Return what --show-config or --generate-config prints. The load test is imported if there is one."""
+    if parsed.file is not None:
+        supervisor = Supervisor(parsed)
+        asyncio.run(described(supervisor))
+        parsed = supervisor.parsed
+    if parsed.options.generate_config:
+        return generated(parsed.specs, built_in())
+    role = role_of(parsed.options)
+    check(parsed, usable_cores(), role)
+    return shown(parsed, role)
 
 
 def listing(description: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import os
+import re
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -18,6 +19,7 @@ from gaggle import units
 
 REPORT_SUFFIXES = (".txt", ".json")
 PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+MASK = "***"  # stands for what must not be shown
 SOME_TIME = units.above_zero(units.seconds)
 
 # The headings of the help, in its order.
@@ -78,7 +80,9 @@ class Spec:
     roles: Role = Role.LEADS
     sent: bool = True  # the manager passes it to its workers
     kind: Kind = Kind.ONE
-    flag_only: bool = False  # neither the environment nor the load test can set it
+    flag_only: bool = False  # neither the environment, nor a config file, nor the load test can set it
+    is_early: bool = False  # needed before config files are read, so they cannot set it, nor can the load test
+    secret: bool = False  # its value is shown nowhere
 
 
 # Parsers of their own kind; the others are in units.
@@ -103,7 +107,7 @@ def url(*schemes: str) -> Callable[[str], str]:
 def proxy_url(text: str) -> str:
     """Return the URL of a proxy, `env` (take it from the environment), or "" for none."""
     try:
-        return text if text == "env" else "" if text == "none" else url(*PROXY_SCHEMES)(text)
+        return text if text == "env" else "" if text in ("none", "") else url(*PROXY_SCHEMES)(text)
     except ValueError as error:
         raise ValueError(f"{error}, or env, or none") from None
 
@@ -165,6 +169,13 @@ class Options:
         metavar="N", shown="drawn")
     list: bool = switch(TEST, "List the users and tasks of the load test and exit",
         short="-l", roles=Role.ANY, sent=False, flag_only=True)
+    config: str | None = option(TEST, None, file_name, "Read options from this file",
+        metavar="FILE", shown="gaggle.toml, and [tool.gaggle] in pyproject.toml", roles=Role.ANY, sent=False,
+        is_early=True)
+    show_config: bool = switch(TEST, "Print all options, and where each comes from, and exit",
+        roles=Role.ANY, sent=False, flag_only=True)
+    generate_config: bool = switch(TEST, "Print a gaggle.toml with all options, and exit",
+        roles=Role.ANY, sent=False, flag_only=True)
 
     timeout: float = option(REQUESTS, 60.0, SOME_TIME, "Time for a request, redirects and body included",
         metavar="TIME")
@@ -242,12 +253,20 @@ class Options:
 
 # (option, option, why they cannot both be set)
 CONFLICTS = (
+    ("manager", "worker", "a process leads a gaggle or takes part in one"),
     ("verbose", "quiet", "one asks for more lines, the other for fewer"),
     ("max_connection_age", "no_keepalive", "connections that serve one request do not age"),
 )
 
+
+def without_password(text: str) -> str:
+    """Return a URL with MASK for the password that may be in it."""
+    return re.sub(r"(?<=://)([^/@]*:)[^/@]*@", rf"\1{MASK}@", text)
+
+
 # How a value is written, by its parser.
 _SHOWN: dict[Callable[[str], object], Callable[[Any], str]] = {
+    proxy_url: lambda value: without_password(value) or "none",
     units.seconds: units.timespan,
     SOME_TIME: units.timespan,
     units.size: units.byte_count,

@@ -50,7 +50,7 @@ async def lead(supervisor: Supervisor) -> Outcome:
     if role is Role.STANDALONE:
         await supervisor.describe()
         return await supervisor.run()
-    check(supervisor.parsed.options, supervisor.parsed.sources, usable_cores(), role)
+    check(supervisor.parsed, usable_cores(), role)
     try:
         from gaggle.managing import Managing
         from gaggle.working import Working

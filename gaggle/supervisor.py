@@ -25,8 +25,8 @@ from gaggle.plan import Block, Plan
 from gaggle.policy import settings_of, versions
 from gaggle.recorder import Recorder
 from gaggle.report.model import Incident, Phase, Report, ReportClass
-from gaggle.rules import check, load_test_of, role_of
-from gaggle.sources import LOAD_TEST, Parsed, with_defaults
+from gaggle.rules import check, load_test_of, role_of, without_effect
+from gaggle.sources import LOAD_TEST, Parsed, settled
 
 TICK_SECONDS = 0.025  # short enough to catch a task that holds its engine for a tenth of a second
 START_DELAY_NS = 20_000_000  # between the go and the first user: every engine has heard of it by then
@@ -75,15 +75,19 @@ class Supervisor:
         self.running = asyncio.current_task()
         file = load_test_of(self.parsed)
         role = role_of(self.parsed.options)
-        check(self.parsed.options, self.parsed.sources, usable_cores(), role)
+        check(self.parsed, usable_cores(), role)
         self.crew = Crew(self.heard, self.died, self.launcher_lost)
         try:
             self.description = await self.crew.load(str(file), self.only)
-            self.parsed = with_defaults(self.parsed, self.description["defaults"])
+            self.parsed = settled(self.parsed, {}, {}, self.description["defaults"])
             self.options: Options = self.parsed.options
-            self.cautions = check(self.options, self.parsed.sources, usable_cores(), role)
+            self.cautions = check(self.parsed, usable_cores(), role)
             if any(self.parsed.sources.get(name, "").startswith(LOAD_TEST) for name in logs.OPTIONS):
                 logs.setup(self.options, self.parsed.sources)
+            for line in self.parsed.warnings:
+                LOGGER.warning("%s", line)
+            for line in without_effect(self.parsed, role):
+                LOGGER.info("%s", line)
         except BaseException:
             self.crew.close()
             raise

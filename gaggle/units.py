@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 
 # 31 years. Times become int64 nanoseconds in the core, and sums of a few of them must still fit.
 LONGEST = 1e9
@@ -37,6 +38,11 @@ def decimal(text: str) -> float:
     if number == float("inf"):
         raise ValueError("must be a number such as 8 or 0.5")
     return number
+
+
+def digits(number: float) -> str:
+    """Return a number as `decimal` reads it, all of it and in digits alone: 1e-07 is `0.0000001`."""
+    return format(Decimal(repr(number)), "f")
 
 
 def whole(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:

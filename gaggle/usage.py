@@ -22,7 +22,8 @@ TIME is a number of seconds, or 20s, 1h30m, 1.5s, 500ms. SIZE is a number of
 bytes, or 64k, 16MiB.
 
 A flag wins over the environment, where --run-time is GAGGLE_RUN_TIME and
---strict is GAGGLE_STRICT=yes; the environment wins over the load test.
+--strict is GAGGLE_STRICT=yes; the environment wins over a config file, where it
+is run-time = "20s"; that wins over the load test.
 """
 
 

@@ -15,10 +15,10 @@ PACKAGE = Path(__file__).parents[2] / "gaggle"
 # (report/) is one name here, and its files may import each other.
 LAYERS = (
     {"errors", "units", "_core"},
-    {"options", "plan", "channel", "metrics", "user", "limits", "joining"},
-    {"series"},
+    {"options", "configfile", "plan", "channel", "metrics", "user", "limits", "joining"},
+    {"series", "commandline"},
     {"sources", "usage", "loadtest", "recorder", "report", "logs", "transport", "protocol"},
-    {"thresholds", "rules", "life", "policy", "worker", "manager"},
+    {"thresholds", "rules", "inventory", "life", "policy", "worker", "manager"},
     {"engine"},
     {"launcher", "crew"},
     {"books"},

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gaggle.errors import InvalidOption
 from gaggle.options import Options
 from gaggle.rules import check
-from gaggle.sources import from_call, parse, with_defaults
+from gaggle.sources import from_call, parse, settled, with_defaults
 
 
 @pytest.fixture(autouse=True)
@@ -22,8 +22,8 @@ def in_an_empty_directory(tmp_path, monkeypatch):
 
 def given_options(argv, environ=None, defaults=None):
     """Return name -> value of the options that somebody set; those that conflict are refused."""
-    parsed = with_defaults(parse(argv.split(), environ or {}), defaults or {})
-    check(parsed.options, parsed.sources, cores=2)
+    parsed = settled(parse(argv.split(), environ or {}), {}, {}, defaults or {})
+    check(parsed, cores=2)
     return {name: getattr(parsed.options, name) for name in parsed.sources}
 
 
@@ -106,7 +106,7 @@ REFUSED = [
     ("--report-file a.pdf", "--report-file", "a.pdf", "The --report-file option must end in .txt or .json."),
     ("--report-file txt", "--report-file", "txt", "The --report-file option must end in .txt or .json."),
     ("--log-file=", "--log-file", "", "The --log-file option must be the name of a file."),
-    ("--strict=yes", "--strict", "", "The --strict flag takes no value."),
+    ("--strict=yes", "--strict", "yes", "The --strict flag takes no value."),
     ("a.py b.py", "FILE", "b.py", "Only one load test runs at a time, and a.py is given already."),
     ("a.py -v b.py", "FILE", "b.py", "Only one load test runs at a time, and a.py is given already."),
     ("--hatchrate 5", "--hatchrate", "", "There is no such option. Did you mean --hatch-rate?"),
@@ -227,7 +227,7 @@ def test_a_misspelled_variable_is_warned_about():
         "GAGGLE_SEED": "3",
     }
 
-    parsed = parse([], environ)
+    parsed = settled(parse([], environ), {}, {}, {})
 
     assert parsed.warnings == ("GAGGLE_USER is not an option and has no effect: did you mean GAGGLE_USERS?",)
 
@@ -249,7 +249,7 @@ def test_a_default_of_the_load_test_is_taken(defaults, values):
 NO_DEFAULTS = [
     ({"users": 0}, "The load test's users must be set to at least 1."),
     ({"users": True}, "The load test's users must be a whole number, at least 1."),
-    ({"users": [3, 4]}, "The load test's users must be a whole number, at least 1."),
+    ({"users": [3, 4]}, "The load test's users takes one value, and not a list."),
     ({"strict": 2}, "The load test's strict must be yes or no."),
     ({"user": 3}, "There is no such option. Did you mean users?"),
     ({"run-time": 3}, "There is no such option. Did you mean run_time?"),
@@ -306,7 +306,7 @@ NO_CALLS = [
 @pytest.mark.parametrize(("arguments", "detail"), NO_CALLS)
 def test_an_argument_that_cannot_be_is_refused(arguments, detail):
     with pytest.raises(InvalidOption) as caught:
-        from_call(Path("a.py"), arguments)
+        settled(from_call(Path("a.py"), arguments), {}, {}, {})
 
     assert caught.value.detail == detail
     assert caught.value.option == f"the argument {next(iter(arguments))}"
