@@ -7,12 +7,14 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import IO, Any
+from dataclasses import replace
+from typing import IO, Any, NoReturn
 
 from gaggle import logs
 from gaggle.errors import FeatureNotEnabled, GaggleError, InvalidOption
 from gaggle.inventory import built_in, generated, shown
 from gaggle.options import Options, usable_cores
+from gaggle.own import defaults_of, specs_of
 from gaggle.policy import versions
 from gaggle.report import render
 from gaggle.report.model import Report
@@ -26,12 +28,12 @@ from gaggle.usage import help_text
 FINE, FAILED, USAGE, UNTRUSTWORTHY, INCOMPLETE, INTERRUPTED = 0, 1, 2, 4, 5, 130
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command and exit with its code."""
+def main(argv: Sequence[str] | None = None, file: str | None = None) -> NoReturn:
+    """Run the command and exit with its code. `file` is the load test where the command line does not name it."""
     open_descriptors()
     output = Output(sys.stdout)
     try:
-        code = command(sys.argv[1:] if argv is None else list(argv), output)
+        code = command(sys.argv[1:] if argv is None else list(argv), output, file)
     except (InvalidOption, FeatureNotEnabled) as error:
         code = complain(error, USAGE)
     except GaggleError as error:
@@ -88,11 +90,11 @@ class Output:
             silence(self.stream)
 
 
-def command(argv: list[str], output: Output) -> int:
+def command(argv: list[str], output: Output, file: str | None = None) -> int:
     """Do what the command line says; return the exit code. Raises GaggleError."""
-    parsed = parse(argv, os.environ)
+    parsed = parse(argv, os.environ, file)
     if parsed.options.help:
-        output.say(help_text())
+        output.say(help_of(parsed))
         return FINE
     if parsed.options.version:
         output.say("gaggle {gaggle}, libcurl {libcurl}, Python {python}\n".format(**versions()))
@@ -116,14 +118,26 @@ async def described(supervisor: Supervisor) -> dict[str, Any]:
     return description
 
 
+def help_of(parsed: Parsed) -> str:
+    """Return the help, with the load test's own options if there is one that can be imported."""
+    if parsed.file is None or not parsed.file.is_file():
+        return help_text()
+    try:
+        own = asyncio.run(described(Supervisor(replace(parsed, options=Options()))))["own"]
+    except GaggleError as error:
+        return f"{help_text()}\nThe load test's own options are not shown: {error}\n"
+    return help_text(specs_of(own), defaults_of(own))
+
+
 def inventory_of(parsed: Parsed) -> str:
     """Return what --show-config or --generate-config prints. The load test is imported if there is one."""
+    own: list[dict[str, Any]] = []
     if parsed.file is not None:
         supervisor = Supervisor(parsed)
-        asyncio.run(described(supervisor))
+        own = asyncio.run(described(supervisor))["own"]
         parsed = supervisor.parsed
     if parsed.options.generate_config:
-        return generated(parsed.specs, built_in())
+        return generated(parsed.specs, built_in() | defaults_of(own))
     role = role_of(parsed.options)
     check(parsed, usable_cores(), role)
     return shown(parsed, role)

@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import Any
 
@@ -21,6 +21,7 @@ from gaggle._core import Arena, Pump, Settings
 from gaggle.channel import Channel
 from gaggle.life import Duty, Life, Roster, describe
 from gaggle.loadtest import LoadTest, is_of_load_test
+from gaggle.own import made
 from gaggle.plan import Block
 from gaggle.user import User, abort_listeners, feeds
 
@@ -46,6 +47,7 @@ class Order:
     stop_timeout: float
     settings: dict[str, Any]
     shared: Any = None
+    own: dict[str, Any] = field(default_factory=dict)  # values of the load test's own options
     is_replacement: bool = False
     tells_of_users: bool = False
 
@@ -73,6 +75,7 @@ class Engine:
 
     def run(self) -> None:
         """Live through the whole test."""
+        give_own(self.load_test, self.order.own)
         asyncio.set_event_loop(self.loop)
         self.pump.hooks.extend(self.load_test.hooks)
         self.pump.on_error = self.hook_failed
@@ -229,8 +232,15 @@ def run(arena: Arena, channel: Channel, load_test: LoadTest, order: Order) -> No
     Engine(arena, channel, load_test, order).run()
 
 
-def run_errand(channel: Channel, load_test: LoadTest, name: str, settings: dict[str, Any]) -> None:
+def give_own(load_test: LoadTest, values: dict[str, Any]) -> None:
+    """Let every user of this process have the load test's own options."""
+    if load_test.own is not None:
+        User.own = made(load_test.own, values)
+
+
+def run_errand(channel: Channel, load_test: LoadTest, name: str, settings: dict[str, Any], own: dict[str, Any]) -> None:
     """Run what `@test_start` or `@test_stop` marks, in a process of its own; send back what the last one returned."""
+    give_own(load_test, own)
     jobs = load_test.test_starts if name == "test_start" else load_test.test_stops
     pump = Pump(Arena.create(), Settings(**settings))
     loop = asyncio.SelectorEventLoop(pump)

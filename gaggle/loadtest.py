@@ -18,6 +18,7 @@ from typing import Any
 
 from gaggle._core import Url
 from gaggle.errors import LoadTestError
+from gaggle.own import MARK as OWN_MARK
 from gaggle.units import printable
 from gaggle.user import MARK, Job, Mark, User, feeds
 
@@ -65,6 +66,7 @@ class LoadTest:
     test_stops: tuple[Job, ...]
     hooks: tuple[Any, ...]
     defaults: dict[str, Any]
+    own: type | None = None  # the class of its own options
 
     def describe(self) -> dict[str, Any]:
         """Return what the control plane needs to know, as plain data."""
@@ -84,6 +86,7 @@ class LoadTest:
             "has_test_start": bool(self.test_starts),
             "has_test_stop": bool(self.test_stops),
             "defaults": self.defaults,
+            "own": getattr(self.own, OWN_MARK, []),
         }
 
 
@@ -122,6 +125,7 @@ def load(path: str, only: Iterable[str] = ()) -> LoadTest:
         test_stops=tuple(check_async(each) for each in functions if marked(each, "test_stop")),
         hooks=tuple(check_plain(each) for each in functions if marked(each, "on_request")),
         defaults=plain_defaults(file, getattr(module, "defaults", {})),
+        own=own_class(module),
     )
 
 
@@ -174,6 +178,15 @@ def plain_defaults(file: Path, defaults: Any) -> dict[str, Any]:
     if not isinstance(defaults, Mapping):
         raise LoadTestError(f'{file}: defaults must be a dict such as {{"users": 8}}, got {defaults!r}')
     return {str(name): plain(value) for name, value in defaults.items()}
+
+
+def own_class(module: ModuleType) -> type | None:
+    """Return the class that `@own_options` marks, if there is one."""
+    found = {value for value in vars(module).values() if inspect.isclass(value) and OWN_MARK in vars(value)}
+    if len(found) > 1:
+        names = " and ".join(sorted(cls.__name__ for cls in found))
+        raise LoadTestError(f"{module.__file__}: {names} are both @own_options: a load test has one class of them")
+    return next(iter(found), None)
 
 
 def plain(value: Any) -> Any:

@@ -68,7 +68,7 @@ class Managing:
             plan=self.supervisor.plan,
             expect=options.expect_workers,
             hash=self.supervisor.description["hash"],
-            options=sent(options),
+            options={**sent(options), "own": self.supervisor.own},
             lease=options.lease,
             seed=self.supervisor.seed,
             shared=shared,

@@ -83,6 +83,7 @@ class Spec:
     flag_only: bool = False  # neither the environment, nor a config file, nor the load test can set it
     is_early: bool = False  # needed before config files are read, so they cannot set it, nor can the load test
     secret: bool = False  # its value is shown nowhere
+    is_required: bool = False  # who runs the load test must give it
 
 
 # Parsers of their own kind; the others are in units.

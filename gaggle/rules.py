@@ -39,6 +39,13 @@ def check(parsed: Parsed, cores: int, role: Role = Role.STANDALONE) -> list[str]
     return _cautions(parsed.options, cores)
 
 
+def check_required(parsed: Parsed) -> None:
+    """Raise InvalidOption for an option of the load test's own that has no default, and that nobody gave."""
+    for name, of in parsed.specs.items():
+        if of.is_required and name not in parsed.sources:
+            raise InvalidOption(flag(name), "", f"The load test needs a value: {flag(name)} {of.metavar} ({of.help}).")
+
+
 def without_effect(parsed: Parsed, role: Role) -> list[str]:
     """Return a line for each option of another role that is set where a manager and its workers may all read it."""
     who = role.name.lower() if role.name else ""

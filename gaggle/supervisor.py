@@ -21,11 +21,12 @@ from gaggle.engine import Order
 from gaggle.errors import InvalidOption, LoadTestError
 from gaggle.logs import LOGGER
 from gaggle.options import Options, usable_cores
+from gaggle.own import defaults_of, specs_of
 from gaggle.plan import Block, Plan
 from gaggle.policy import settings_of, versions
 from gaggle.recorder import Recorder
 from gaggle.report.model import Incident, Phase, Report, ReportClass
-from gaggle.rules import check, load_test_of, role_of, without_effect
+from gaggle.rules import check, check_required, load_test_of, role_of, without_effect
 from gaggle.sources import LOAD_TEST, Parsed, settled
 
 TICK_SECONDS = 0.025  # short enough to catch a task that holds its engine for a tenth of a second
@@ -79,8 +80,10 @@ class Supervisor:
         self.crew = Crew(self.heard, self.died, self.launcher_lost)
         try:
             self.description = await self.crew.load(str(file), self.only)
-            self.parsed = settled(self.parsed, {}, {}, self.description["defaults"])
+            own = self.description["own"]
+            self.parsed = settled(self.parsed, specs_of(own), defaults_of(own), self.description["defaults"])
             self.options: Options = self.parsed.options
+            self.own = dict(self.parsed.own)
             self.cautions = check(self.parsed, usable_cores(), role)
             if any(self.parsed.sources.get(name, "").startswith(LOAD_TEST) for name in logs.OPTIONS):
                 logs.setup(self.options, self.parsed.sources)
@@ -132,6 +135,7 @@ class Supervisor:
         self.seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
         self.plan = Plan(options.users, options.hatch_rate, options.run_time)
         self.settings = settings_of(options)
+        check_required(self.parsed)
         self.check_layout()
         LOGGER.info("hatch_rate = %g", options.hatch_rate)
         LOGGER.info("seed = %d", self.seed)
@@ -174,7 +178,7 @@ class Supervisor:
         if not self.description["has_test_start"]:
             return None
         LOGGER.info("running test_start")
-        return await self.crew.errand("test_start", self.settings)
+        return await self.crew.errand("test_start", self.settings, self.own)
 
     async def fork_engines(self) -> None:
         """Fork all engines; they wait to be told when to begin."""
@@ -204,6 +208,7 @@ class Supervisor:
             stop_timeout=self.options.stop_timeout,
             settings=self.settings,
             shared=self.shared,
+            own=self.own,
             is_replacement=is_replacement,
             tells_of_users=LOGGER.isEnabledFor(logging.INFO),
         )
@@ -462,7 +467,7 @@ class Supervisor:
         if self.description["has_test_stop"]:
             LOGGER.info("running test_stop")
             try:
-                await self.crew.errand("test_stop", self.settings)
+                await self.crew.errand("test_stop", self.settings, self.own)
             except LoadTestError as error:
                 self.incident("test_stop", str(error).partition("\n")[0])
 

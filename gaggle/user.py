@@ -60,6 +60,7 @@ class User(Client):
 
     number: int = 0
     shared: Any = None
+    own: Any = None  # the load test's own options, see own.py; annotate it with their class
     is_stopped: bool = False
     task_began: float = 0.0
     run_seed: int = 0

@@ -221,9 +221,9 @@ class Working:
             await self.watching  # engines of the last epoch are still ending
         LOGGER.info("initializing user states...")
         logs.prefix(f"[{self.worker.number}] ")
-        supervisor.options = replace(
-            supervisor.options, **{**assign.options, "users": assign.users, "hatch_rate": assign.hatch_rate}
-        )
+        options = {**assign.options, "users": assign.users, "hatch_rate": assign.hatch_rate}
+        supervisor.own = options.pop("own", {})
+        supervisor.options = replace(supervisor.options, **options)
         supervisor.seed, supervisor.shared = assign.seed, assign.shared
         supervisor.plan, supervisor.settings = Plan(assign.users, assign.hatch_rate), settings_of(supervisor.options)
         self.blocks = assign.blocks

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gaggle.errors import InvalidOption
@@ -160,6 +160,7 @@ def test_an_error_is_printed_in_the_form_of_the_seed():
     )
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=8) | st.sampled_from(["-u", "--users", "-v", "--", "-t1", "-", "--="]), max_size=5))
 def test_any_command_line_is_taken_or_refused(argv):
     with contextlib.suppress(InvalidOption):
