@@ -39,7 +39,7 @@ def option(default: Any = dataclasses.MISSING, *, help: str = "", secret: bool =
 def own_options(cls: ClassType) -> ClassType:
     """Make the class a frozen dataclass, whose fields are options of the load test's own."""
     try:
-        cls = dataclasses.dataclass(frozen=True, kw_only=True)(cls)  # the same class, with an __init__
+        dataclasses.dataclass(frozen=True, kw_only=True)(cls)  # in place
     except (TypeError, ValueError) as error:  # a list as a default
         raise LoadTestError(f"options of {cls.__name__}: {error}") from error
     setattr(cls, MARK, [_described(cls, field) for field in dataclasses.fields(cls)])

@@ -32,7 +32,7 @@ is run-time = "20s"; that wins over the load test.
 
 def help_text(own: Mapping[str, Spec] = NONE, own_defaults: Mapping[str, Any] = NONE) -> str:
     """Return the help, on lines of at most 80 columns; `own` are the options of a load test, name -> Spec."""
-    defaults = {option.name: option.default for option in fields(Options)} | own_defaults
+    defaults = {**{option.name: option.default for option in fields(Options)}, **own_defaults}
     groups = {group: f"{group}:\n" for group in dict.fromkeys((*GROUPS, *(of.group for of in own.values())))}
     for name, of in {**SPECS, **own}.items():
         groups[of.group] += _entry(name, of, defaults[name])
