@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import runpy
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +66,11 @@ def test_a_worker_is_shown_only_what_it_takes():
 
     assert "manager-port = 5115" in text
     assert "users" not in text
+
+
+def test_the_page_of_options_is_as_make_docs_writes_it():
+    root = Path(__file__).parents[2]
+
+    page = runpy.run_path(str(root / "ci" / "docs"))["page"]()
+
+    assert (root / "docs" / "options.md").read_text() == page, "run: make docs"
