@@ -153,6 +153,8 @@ def reason(error: BaseException) -> str:
     text = f"{type(error).__name__}: {printable(str(error))}" if str(error) else type(error).__name__
     if isinstance(error, ImportError) and "relative import" in str(error):
         return f"{text}: name the module alone, files beside the load test are found"
+    if isinstance(error, ModuleNotFoundError):
+        return f"{text}: install it where gaggle is, or put its file beside the load test"
     return text
 
 

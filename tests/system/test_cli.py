@@ -111,7 +111,11 @@ USER = "from gaggle import *\nclass Visitor(User):\n"
 TASK = "    @task\n    async def look(self): pass\n"
 NO_LOAD_TESTS = {  # tests/unit/test_loadtest.py has more
     "syntax": ("x = 1\nclass Visitor(:\n", "{file}:2: invalid syntax"),
-    "a module that is not there": ("import gagle\n", "{file}:1: ModuleNotFoundError: No module named 'gagle'"),
+    "a module that is not there": (
+        "import gagle\n",
+        "{file}:1: ModuleNotFoundError: No module named 'gagle': "
+        "install it where gaggle is, or put its file beside the load test",
+    ),
     "exception": ("def f():\n    return 1 / 0\nf()\n", "{file}:2: ZeroDivisionError: division by zero"),
     "exception of several lines": ("raise ValueError('a\\nb\\x1b[31m')\n", r"{file}:1: ValueError: a\nb\x1b[31m"),
     "sys.exit": ("import sys\nsys.exit(0)\n", "{file}:2: SystemExit: 0"),
