@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import IO, Any, NoReturn
 
 from gaggle import logs
+from gaggle.completion import script
 from gaggle.errors import FeatureNotEnabled, GaggleError, InvalidOption
 from gaggle.inventory import built_in, generated, shown
-from gaggle.options import Options, usable_cores
+from gaggle.options import SPECS, Options, usable_cores
 from gaggle.own import defaults_of, specs_of
 from gaggle.policy import versions
 from gaggle.report import render
@@ -98,6 +99,9 @@ def command(argv: list[str], output: Output, file: str | None = None) -> int:
         return FINE
     if parsed.options.version:
         output.say("gaggle {gaggle}, libcurl {libcurl}, Python {python}\n".format(**versions()))
+        return FINE
+    if parsed.options.completion:
+        output.say(script(parsed.options.completion, SPECS))
         return FINE
     if parsed.options.show_config or parsed.options.generate_config:
         output.say(inventory_of(parsed))

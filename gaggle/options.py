@@ -177,6 +177,8 @@ class Options:
         roles=Role.ANY, sent=False, flag_only=True)
     generate_config: bool = switch(TEST, "Print a gaggle.toml with all options, and exit",
         roles=Role.ANY, sent=False, flag_only=True)
+    completion: str | None = option(TEST, None, units.word("bash", "zsh", "fish"), "Print the completion of a shell",
+        metavar="bash|zsh|fish", shown="", roles=Role.ANY, sent=False, flag_only=True)
 
     timeout: float = option(REQUESTS, 60.0, SOME_TIME, "Time for a request, redirects and body included",
         metavar="TIME")

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[2] / "gaggle"
 LAYERS = (
     {"errors", "units", "_core"},
     {"options", "configfile", "plan", "channel", "metrics", "user", "limits", "joining"},
-    {"series", "commandline", "own"},
+    {"series", "commandline", "completion", "own"},
     {"sources", "usage", "loadtest", "recorder", "report", "logs", "transport", "protocol"},
     {"thresholds", "rules", "inventory", "life", "policy", "worker", "manager"},
     {"engine"},
