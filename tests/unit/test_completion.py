@@ -24,8 +24,8 @@ OFFERED = [
 def test_bash_offers_flags_values_and_load_tests(tmp_path, words, offered):
     for name in ("loadtest.py", "log.txt", "ca.pem"):
         (tmp_path / name).touch()
-    (tmp_path / "script").write_text(script("bash", SPECS))
-    ask = 'source script; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _gaggle; printf "%s\\n" "${COMPREPLY[@]}"'
+    (tmp_path / "gaggle.bash").write_text(script("bash", SPECS))
+    ask = 'source ./gaggle.bash; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _gaggle; printf "%s\\n" "${COMPREPLY[@]}"'
 
     ended = subprocess.run(
         ["bash", "-c", ask, "bash", *words], cwd=tmp_path, capture_output=True, text=True, check=True
