@@ -23,9 +23,9 @@ class Books:
 
     def total(self, hands: Iterable[Hand]) -> Snapshot:
         """Return all that was counted so far."""
-        found = self.left.copy()
-        for hand in hands:
-            found.merge(Snapshot.read(hand.arena))
+        found, *others = [*(Snapshot.read(hand.arena) for hand in hands), self.left.copy()]
+        for other in others:
+            found.merge(other)
         return found
 
     def measured(self) -> Snapshot:

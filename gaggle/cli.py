@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import IO, Any, NoReturn
 
-from gaggle import logs
+from gaggle import logs, reporting
 from gaggle.completion import script
 from gaggle.errors import FeatureNotEnabled, GaggleError, InvalidOption
 from gaggle.inventory import built_in, generated, shown
-from gaggle.options import SPECS, Options, usable_cores
+from gaggle.options import SPECS, Options, is_stdout, usable_cores
 from gaggle.own import defaults_of, specs_of
 from gaggle.policy import versions
 from gaggle.report import render
+from gaggle.report.files import write_files
+from gaggle.report.github import annotated
 from gaggle.report.model import Report
 from gaggle.rules import check, role_of
 from gaggle.session import one_run
@@ -26,7 +28,7 @@ from gaggle.supervisor import Outcome, Supervisor
 from gaggle.usage import help_text
 
 # Exit codes; docs/running.md has the same table for people.
-FINE, FAILED, USAGE, UNTRUSTWORTHY, INCOMPLETE, INTERRUPTED = 0, 1, 2, 4, 5, 130
+FINE, FAILED, USAGE, CROSSED, UNTRUSTWORTHY, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
 
 def main(argv: Sequence[str] | None = None, file: str | None = None) -> NoReturn:
@@ -93,6 +95,8 @@ class Output:
 
 def command(argv: list[str], output: Output, file: str | None = None) -> int:
     """Do what the command line says; return the exit code. Raises GaggleError."""
+    if file is None and argv and argv[0] in COMMANDS and not os.path.exists(argv[0]):
+        return COMMANDS[argv[0]](argv[1:], output)
     parsed = parse(argv, os.environ, file)
     if parsed.options.help:
         output.say(help_of(parsed))
@@ -107,11 +111,11 @@ def command(argv: list[str], output: Output, file: str | None = None) -> int:
         output.say(inventory_of(parsed))
         return FINE
     logs.setup(parsed.options, parsed.sources)
-    supervisor = Supervisor(parsed, say=output.say)
+    supervisor = Supervisor(parsed, say=lambda text: tell(text, supervisor, output))
     if parsed.options.list:
         output.say(listing(asyncio.run(described(supervisor))))
         return FINE
-    outcome = asyncio.run(one_run(supervisor, lambda report: show(report, supervisor.options, output)))
+    outcome = asyncio.run(one_run(supervisor, lambda report: show(report, supervisor.options, output), output.say))
     return exit_code(outcome, supervisor.options)
 
 
@@ -156,11 +160,42 @@ def listing(description: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def tell(text: str, supervisor: Supervisor, output: Output) -> None:
+    """Print something while the test runs: on stderr where stdout is for a report alone."""
+    if has_claim(supervisor.parsed.options):
+        sys.stderr.write(text)
+    else:
+        output.say(text)
+
+
+def has_claim(options: Options) -> bool:
+    """Whether stdout is for a report alone."""
+    return any(map(is_stdout, options.report_file))
+
+
 def show(report: Report, options: Options, output: Output) -> None:
-    """Print the report."""
-    if not options.no_print_metrics:
+    """Print the report, and on GitHub what its pages show beside the code."""
+    if not options.no_print_metrics and not has_claim(options):
         logs.LOGGER.info("printing metrics after %d seconds...", round(report.duration))
         output.say(render(report, ".txt"))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        sys.stderr.write("".join(annotated(report)))
+
+
+def report_command(argv: list[str], output: Output) -> int:
+    """Make reports of reports that were written as JSON: other formats, one of several, other thresholds."""
+    asked = reporting.parse(argv)
+    if asked.is_help:
+        output.say(reporting.HELP)
+        return FINE
+    report = reporting.made(asked)
+    if not asked.names:
+        output.say(render(report, ".txt"))
+    write_files(report, asked.names, output.say)
+    return FINE if not asked.thresholds or all(item.holds for item in report.thresholds) else CROSSED
+
+
+COMMANDS = {"report": report_command}
 
 
 def exit_code(outcome: Outcome, options: Options) -> int:
@@ -174,6 +209,8 @@ def exit_code(outcome: Outcome, options: Options) -> int:
         return FINE if options.worker else FAILED
     if report.nothing_succeeded:
         return complain("nothing succeeded", FAILED) if options.no_print_metrics else FAILED
+    if not all(judgement.holds for judgement in report.thresholds):
+        return CROSSED
     if outcome.is_incomplete:
         return INCOMPLETE
     return UNTRUSTWORTHY if options.strict and report.doubts else FINE

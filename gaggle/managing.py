@@ -18,6 +18,7 @@ from gaggle.options import SPECS, Options, Role
 from gaggle.policy import versions
 from gaggle.protocol import decode_worker, encode
 from gaggle.report.model import Incident, Phase, Report, ReportClass
+from gaggle.sources import said
 from gaggle.supervisor import Outcome, Supervisor, with_signals
 from gaggle.transport import LAST_SECONDS, ManagerTransport
 
@@ -174,6 +175,10 @@ class Managing:
         """Once a second: end it, and tell who looks on."""
         self.recorder.turn(self.now(), self.manager.users_running)
         self.recorder.tell(self.total, Snapshot.empty())
+        if (sentence := self.supervisor.judge.sentence) and self.manager.state == "running":
+            self.incident("threshold", f"the test ends early: {sentence}")
+            self.manager.stop("threshold", boot_ns())
+            self.work_off()
 
     def incident(self, kind: str, text: str) -> None:
         LOGGER.warning("%s", text)
@@ -208,9 +213,10 @@ class Managing:
         supervisor = self.supervisor
         ramp_end = min(self.began_at + supervisor.plan.ramp_seconds, self.stopped_at)
         users = supervisor.options.users
+        duration = max(self.stopped_at - self.began_at, 0.0) if self.began_at else 0.0
         return Report(
             snapshot=self.total,
-            duration=max(self.stopped_at - self.began_at, 0.0) if self.began_at else 0.0,
+            duration=duration,
             classes=tuple(ReportClass(item["name"], tuple(item["rows"])) for item in supervisor.description["classes"]),
             phases=(
                 Phase("Increasing", self.began_at, ramp_end, 0, users),
@@ -222,6 +228,8 @@ class Managing:
             seed=supervisor.seed,
             users=users,
             series=self.recorder.series,
+            thresholds=supervisor.judge.verdict(self.total, duration),
+            options=said(supervisor.parsed),
             load_test=str(supervisor.parsed.file),
             show_statuses=not supervisor.options.no_status_codes,
             show_errors=not supervisor.options.no_error_summary,

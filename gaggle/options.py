@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gaggle import units
+from gaggle import thresholds, units
 
-REPORT_SUFFIXES = (".txt", ".json")
+REPORT_SUFFIXES = (".txt", ".json", ".md", ".csv", ".xml", ".hgrm", ".hlog")
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"  # where a job on GitHub has the name of its summary, to be appended to
 PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 MASK = "***"  # stands for what must not be shown
 SOME_TIME = units.above_zero(units.seconds)
@@ -115,9 +116,24 @@ def proxy_url(text: str) -> str:
 
 def report_name(text: str) -> str:
     """Return the name of a report file, which says by its suffix what is written."""
-    if Path(text).suffix.lower() not in REPORT_SUFFIXES:
-        raise ValueError(f"must end in {units.listed(REPORT_SUFFIXES)}")
+    if report_suffix(text) not in REPORT_SUFFIXES:
+        raise ValueError(f"must end in {units.listed(REPORT_SUFFIXES)}, or be - for stdout")
     return text
+
+
+def report_suffix(name: str) -> str:
+    """Return the format of a report, by the suffix of its name in lower case.
+
+    `-` is text on stdout, `-.json` JSON there; the file of a job's summary on GitHub, which has no suffix, is Markdown.
+    """
+    if name and name == os.environ.get(STEP_SUMMARY):
+        return ".md"
+    return ".txt" if name == "-" else Path(name).suffix.lower()
+
+
+def is_stdout(name: str) -> bool:
+    """Whether a report of that name goes to stdout: `-`, or `-.md` and the like."""
+    return name == "-" or name.startswith("-.")
 
 
 def file_name(text: str) -> str:
@@ -198,8 +214,12 @@ class Options:
         metavar="yes|no")
 
     no_reset_metrics: bool = switch(METRICS, "Keep what was counted while users started")
-    report_file: tuple[str, ...] = option(METRICS, (), report_name, "Write a report, as .txt or .json; may be repeated",
+    report_file: tuple[str, ...] = option(METRICS, (), report_name,
+        "Write a report, in the format of its suffix; - is stdout; may be repeated",
         metavar="FILE", kind=Kind.MANY, sent=False)
+    threshold: tuple[str, ...] = option(METRICS, (), thresholds.checked,
+        "Demand something, such as 'p(95)<200ms'; exit with 3 otherwise; may be repeated",
+        metavar="WHAT", kind=Kind.MANY, sent=False)
     strict: bool = switch(METRICS, "Exit with 4 when the numbers are not to be trusted", sent=False)
     no_print_metrics: bool = switch(METRICS, "Print no metrics at the end", sent=False)
     no_status_codes: bool = switch(METRICS, "Print no table of status codes", sent=False)

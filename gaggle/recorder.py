@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import sub
 
-from gaggle.metrics import Snapshot
+from gaggle._core import KIND_REQUEST
+from gaggle.metrics import Row, Snapshot
 from gaggle.series import Series
 
 SECOND = 1.0
@@ -34,6 +36,24 @@ class Moment:
     def seconds(self) -> float:
         """How long has been measured."""
         return max(self.series.end - self.series.measured_from, 0.0)
+
+
+def requests_since(total: Snapshot, seen: Snapshot) -> Snapshot:
+    """Return what the points of a series need of `total - seen`, of the requests that came to an end in between.
+
+    Once a second for every name: the times to the first byte, statuses and errors would cost twice as much.
+    """
+    rows = {}
+    for key, row in total.rows.items():
+        before = seen.rows.get(key)
+        if key.kind == KIND_REQUEST and (before is None or before.counts != row.counts):
+            rows[key] = row if before is None else change(row, before)
+    return Snapshot(rows, lag=total.lag - seen.lag)
+
+
+def change(row: Row, before: Row) -> Row:
+    """Return the counters and times of a row since it was `before`; the rest is left out."""
+    return Row(row.key, *map(sub, row.counts, before.counts), times=row.times - before.times)
 
 
 Observer = Callable[[Moment], None]
@@ -65,14 +85,14 @@ class Recorder:
     def turn(self, now: float, users: int, busy: float = 0.0) -> None:
         """End the present second, with so many users at work. What was counted in it may come later."""
         if self.has_begun:
-            self.series.extend(now, users, busy)
+            self.series.extend(now, users, round(busy, 4))
 
     def note(self, now: float, total: Snapshot, busy: float = 0.0) -> None:
         """End the present second, in which `total` has become all that was counted so far."""
         began = self.series.end
         if self.has_begun and now > began:
             self.turn(now, total.users_running, busy)
-            self.count(began, now, total - self.seen)
+            self.count(began, now, requests_since(total, self.seen))
             self.seen = total
 
     def reset(self, now: float, total: Snapshot) -> None:

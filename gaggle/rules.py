@@ -12,7 +12,7 @@ from typing import Any
 
 from gaggle import units
 from gaggle.errors import InvalidOption
-from gaggle.options import CONFLICTS, MASK, Kind, Options, Role, Spec, flag, written
+from gaggle.options import CONFLICTS, MASK, Kind, Options, Role, Spec, flag, is_stdout, written
 from gaggle.sources import DEFAULT_FILE, Parsed, is_shared, subject
 
 _MODES = {Role.MANAGER: "--manager", Role.WORKER: "--worker"}
@@ -124,7 +124,9 @@ def _certificates(file: str) -> None:
 
 
 def _room_for(file: str) -> None:
-    """Raise OSError unless another file can be made beside `file`, which it then replaces."""
+    """Raise OSError unless another file can be made beside `file`, which it then replaces. Stdout is always there."""
+    if is_stdout(file):
+        return
     _no_folder(file)
     tempfile.TemporaryFile(dir=Path(file).absolute().parent).close()
 

@@ -50,6 +50,10 @@ class Times:
         if isinstance(self.kept, Histogram):
             self.kept = self.kept.encode() if self.kept else b""
 
+    def compressed(self) -> bytes:
+        """Return HdrHistogram V2 bytes with zlib, as .hlog files hold them; b"" for an empty one."""
+        return self.histogram.encode_compressed() if self.kept else b""
+
     def dealt(self, hands: int) -> list[Times]:
         """Return the counts dealt out like cards, from the shortest time up: parts alike that add up to the whole."""
         parts, turn = [Histogram() for _ in range(hands)], 0
@@ -61,7 +65,7 @@ class Times:
         return [Times(part) for part in parts]
 
     def __bool__(self) -> bool:
-        return bool(self.kept)
+        return bool(self.kept)  # an empty histogram is false as well
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Times) and self.histogram == other.histogram

@@ -6,6 +6,7 @@ Nothing prints or exits here.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ LOAD_TEST, ARGUMENT = "the load test's ", "the argument "
 _ONE_PERSON = ("-", "GAGGLE_", ARGUMENT)
 NO_SUCH = "There is no such option."
 TWICE = "is given twice: once is enough."
+_PASSWORD = re.compile(r"//[^/@]*@")
 
 Given = Mapping[str, str]
 """The options that somebody set: name -> source, as the person wrote it (`--users`, `GAGGLE_USERS`)."""
@@ -120,6 +122,19 @@ def settled(
         raise unknown[0]
     _refuse_words(cut(asked.argv, specs), parsed.file, None)
     return with_defaults(read, defaults)
+
+
+def said(parsed: Parsed) -> dict[str, Any]:
+    """Return the options that somebody set, as data for the report; secrets and passwords in URLs are left out."""
+    return {name: _as_data(parsed.specs[name], parsed.value(name)) for name in parsed.sources}
+
+
+def _as_data(of: Spec, value: Any) -> Any:
+    if of.secret:
+        return MASK
+    if isinstance(value, tuple):
+        return [_as_data(of, each) for each in value]
+    return value if isinstance(value, bool | int | float | None) else _PASSWORD.sub("//***@", str(value))
 
 
 def with_defaults(parsed: Parsed, defaults: Mapping[str, object]) -> Parsed:

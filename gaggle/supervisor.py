@@ -19,6 +19,7 @@ from gaggle.channel import Message
 from gaggle.crew import Crew, Hand, how_ended
 from gaggle.engine import Order
 from gaggle.errors import InvalidOption, LoadTestError
+from gaggle.judge import Judge
 from gaggle.logs import LOGGER
 from gaggle.options import Options, usable_cores
 from gaggle.own import defaults_of, specs_of
@@ -27,7 +28,7 @@ from gaggle.policy import settings_of, versions
 from gaggle.recorder import Recorder
 from gaggle.report.model import Incident, Phase, Report, ReportClass
 from gaggle.rules import check, check_required, load_test_of, role_of, without_effect
-from gaggle.sources import LOAD_TEST, Parsed, settled
+from gaggle.sources import LOAD_TEST, Parsed, said, settled
 
 TICK_SECONDS = 0.025  # short enough to catch a task that holds its engine for a tenth of a second
 START_DELAY_NS = 20_000_000  # between the go and the first user: every engine has heard of it by then
@@ -137,6 +138,9 @@ class Supervisor:
         self.settings = settings_of(options)
         check_required(self.parsed)
         self.check_layout()
+        self.judge = Judge(options.threshold)
+        if options.threshold:
+            self.recorder.observers.append(self.judge)
         LOGGER.info("hatch_rate = %g", options.hatch_rate)
         LOGGER.info("seed = %d", self.seed)
         for line in self.hosts_configured():
@@ -242,6 +246,9 @@ class Supervisor:
         total = self.books.total(hands)
         self.recorder.note(now, total, busy)
         self.recorder.tell(total, self.books.baseline)
+        if self.judge.sentence and not self.stop_reason:
+            self.incident("threshold", f"the test ends early: {self.judge.sentence}")
+            self.stop("threshold")
 
     def is_over(self) -> bool:
         at = self.plan.stop_at
@@ -473,8 +480,9 @@ class Supervisor:
 
     def report(self) -> Report:
         wall = max(self.ended_at - self.measured_from, 0.0)
+        measured = self.books.measured()
         return Report(
-            snapshot=self.books.measured(),
+            snapshot=measured,
             duration=wall,
             classes=tuple(ReportClass(item["name"], tuple(item["rows"])) for item in self.description["classes"]),
             phases=tuple(self.phases),
@@ -485,6 +493,8 @@ class Supervisor:
             seed=self.seed,
             users=self.options.users,
             series=self.recorder.series,
+            thresholds=self.judge.verdict(measured, wall),
+            options=said(self.parsed),
             load_test=str(self.parsed.file),
             show_statuses=not self.options.no_status_codes,
             show_errors=not self.options.no_error_summary,

@@ -225,9 +225,13 @@ def truncated(name: str, width: int) -> str:
     name = printable(name)
     if columns(name) <= width:
         return name
-    while name and columns(name) > width - 2:
-        name = name[:-1]
-    return name + ".."[:width]
+    used, kept = 0, 0
+    for character in name:
+        used += _columns_of(character)
+        if used > width - 2:
+            break
+        kept += 1
+    return name[:kept] + ".."[:width]
 
 
 def listed(words: Sequence[str]) -> str:

@@ -174,7 +174,8 @@ class Working:
         return Numbers(
             users=sum(hand.arena.users_running for hand in hands),
             wall=time.time(),
-            has_pending=bool(self.pending().rows),
+            # This looks at all rows, which is too much for 20 times a second.
+            has_pending=self.worker.is_leaving and bool(self.pending().rows),
         )
 
     def pending(self) -> Snapshot:

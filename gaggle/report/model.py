@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 from gaggle import units
 from gaggle._core import KIND_TASK, Histogram
@@ -68,6 +69,22 @@ class EngineHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement:
+    """What became of one threshold: `text` is it as it was given, `said` what was found instead, for people.
+
+    `value` is in microseconds, or a share, a rate a second, or a number, as the threshold asks for; None when nothing
+    was measured (`missing`), which does not hold. `crossed`: when it first was, unix seconds, where that is known.
+    """
+
+    text: str
+    holds: bool
+    value: float | None
+    said: str
+    missing: bool = False
+    crossed: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One load test, as it is reported. `duration` is the seconds that were measured: rates divide by it."""
 
@@ -86,6 +103,8 @@ class Report:
     show_errors: bool = True
     notes: tuple[str, ...] = ()
     series: Series = field(default_factory=lambda: Series(0.0))
+    thresholds: tuple[Judgement, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)  # those that somebody set
 
     @property
     def doubts(self) -> list[str]:

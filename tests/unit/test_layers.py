@@ -15,16 +15,17 @@ PACKAGE = Path(__file__).parents[2] / "gaggle"
 # (report/) is one name here, and its files may import each other.
 LAYERS = (
     {"errors", "units", "_core"},
+    {"thresholds"},
     {"options", "configfile", "plan", "channel", "metrics", "user", "limits", "joining"},
     {"series", "commandline", "completion", "own"},
     {"sources", "usage", "loadtest", "recorder", "report", "logs", "transport", "protocol"},
-    {"thresholds", "rules", "inventory", "life", "policy", "worker", "manager"},
+    {"judge", "rules", "inventory", "life", "policy", "worker", "manager"},
     {"engine"},
     {"launcher", "crew"},
     {"books"},
     {"supervisor"},
     {"managing", "working", "controller"},
-    {"session"},
+    {"session", "reporting"},
     {"cli"},
     {"__init__", "__main__"},
 )

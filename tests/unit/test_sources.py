@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gaggle import units
 from gaggle.errors import InvalidOption
-from gaggle.options import Options
+from gaggle.options import REPORT_SUFFIXES, Options
 from gaggle.rules import check
 from gaggle.sources import from_call, parse, settled, with_defaults
 
@@ -35,6 +36,8 @@ def error(argv, environ=None, defaults=None):
 
 
 # Values.
+
+SUFFIXES = f"must end in {units.listed(REPORT_SUFFIXES)}, or be - for stdout"
 
 TAKEN = [
     ("", {}),
@@ -103,8 +106,8 @@ REFUSED = [
     ("--lane http3", "--lane", "http3", "The --lane option must be auto, fast or libcurl."),
     ("--tls-resume maybe", "--tls-resume", "maybe", "The --tls-resume option must be yes or no."),
     ("--http-version 3", "--http-version", "3", "The --http-version option must be 1.1 or 2."),
-    ("--report-file a.pdf", "--report-file", "a.pdf", "The --report-file option must end in .txt or .json."),
-    ("--report-file txt", "--report-file", "txt", "The --report-file option must end in .txt or .json."),
+    ("--report-file a.pdf", "--report-file", "a.pdf", f"The --report-file option {SUFFIXES}."),
+    ("--report-file txt", "--report-file", "txt", f"The --report-file option {SUFFIXES}."),
     ("--log-file=", "--log-file", "", "The --log-file option must be the name of a file."),
     ("--strict=yes", "--strict", "yes", "The --strict flag takes no value."),
     ("a.py b.py", "FILE", "b.py", "Only one load test runs at a time, and a.py is given already."),
