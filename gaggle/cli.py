@@ -13,9 +13,11 @@ from typing import IO, Any, NoReturn
 from gaggle import logs
 from gaggle.errors import FeatureNotEnabled, GaggleError, InvalidOption
 from gaggle.inventory import built_in, generated, shown
+from gaggle.once import run_once
 from gaggle.options import Options, usable_cores
 from gaggle.own import defaults_of, specs_of
 from gaggle.policy import versions
+from gaggle.records import Wanted
 from gaggle.report import render
 from gaggle.report.model import Report
 from gaggle.rules import check, role_of
@@ -78,6 +80,10 @@ class Output:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding does not have
 
+    def yield_stdout(self) -> None:
+        """Print on stderr from now on: stdout belongs to a log (`--request-log -`), and to who reads it."""
+        self.stream = sys.stderr
+
     def say(self, text: str) -> None:
         """Print `text`, which has its own ends of lines."""
         try:
@@ -103,6 +109,10 @@ def command(argv: list[str], output: Output, file: str | None = None) -> int:
         output.say(inventory_of(parsed))
         return FINE
     logs.setup(parsed.options, parsed.sources)
+    if parsed.options.once:
+        return FINE if run_once(parsed, output.say) else FAILED
+    if Wanted.of(parsed.options).has_stdout:
+        output.yield_stdout()
     supervisor = Supervisor(parsed, say=output.say)
     if parsed.options.list:
         output.say(listing(asyncio.run(described(supervisor))))
@@ -154,6 +164,8 @@ def listing(description: dict[str, Any]) -> str:
 
 def show(report: Report, options: Options, output: Output) -> None:
     """Print the report."""
+    if Wanted.of(options).has_stdout:
+        output.yield_stdout()
     if not options.no_print_metrics:
         logs.LOGGER.info("printing metrics after %d seconds...", round(report.duration))
         output.say(render(report, ".txt"))
