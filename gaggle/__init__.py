@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from gaggle.report.model import Report
+    from gaggle.visit import Visit
 
 __version__ = _version("gaggle-loadtest")
 
@@ -64,6 +65,7 @@ __all__ = [
     "own_options",
     "pacing",
     "run",
+    "run_user",
     "sequence",
     "task",
     "test_start",
@@ -95,3 +97,10 @@ def main() -> NoReturn:
     if file is None:
         raise LoadTestError("main() runs the file that it stands in, and there is none here: use gaggle.run()")
     command(file=file)
+
+
+def run_user(cls: type[User], *, raises: bool = False, **options: Any) -> Visit:
+    """Run each task of a user class once, in this process: see `gaggle.once.run_user`."""
+    from gaggle.once import run_user as run_now
+
+    return run_now(cls, raises=raises, **options)

@@ -14,9 +14,11 @@ from gaggle import logs, reporting
 from gaggle.completion import script
 from gaggle.errors import FeatureNotEnabled, GaggleError, InvalidOption
 from gaggle.inventory import built_in, generated, shown
+from gaggle.once import run_once
 from gaggle.options import SPECS, Options, is_stdout, usable_cores
 from gaggle.own import defaults_of, specs_of
 from gaggle.policy import versions
+from gaggle.records import Wanted
 from gaggle.report import render
 from gaggle.report.files import write_files
 from gaggle.report.github import annotated
@@ -81,6 +83,10 @@ class Output:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding does not have
 
+    def yield_stdout(self) -> None:
+        """Print on stderr from now on: stdout belongs to a log (`--request-log -`), and to who reads it."""
+        self.stream = sys.stderr
+
     def say(self, text: str) -> None:
         """Print `text`, which has its own ends of lines."""
         try:
@@ -111,6 +117,10 @@ def command(argv: list[str], output: Output, file: str | None = None) -> int:
         output.say(inventory_of(parsed))
         return FINE
     logs.setup(parsed.options, parsed.sources)
+    if parsed.options.once:
+        return FINE if run_once(parsed, output.say) else FAILED
+    if Wanted.of(parsed.options).has_stdout:
+        output.yield_stdout()
     supervisor = Supervisor(parsed, say=lambda text: tell(text, supervisor, output))
     if parsed.options.list:
         output.say(listing(asyncio.run(described(supervisor))))
@@ -175,6 +185,8 @@ def has_claim(options: Options) -> bool:
 
 def show(report: Report, options: Options, output: Output) -> None:
     """Print the report, and on GitHub what its pages show beside the code."""
+    if Wanted.of(options).has_stdout:
+        output.yield_stdout()
     if not options.no_print_metrics and not has_claim(options):
         logs.LOGGER.info("printing metrics after %d seconds...", round(report.duration))
         output.say(render(report, ".txt"))

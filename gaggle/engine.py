@@ -23,7 +23,8 @@ from gaggle.life import Duty, Life, Roster, describe
 from gaggle.loadtest import LoadTest, is_of_load_test
 from gaggle.own import made
 from gaggle.plan import Block
-from gaggle.user import User, abort_listeners, feeds
+from gaggle.records import Records, Wanted
+from gaggle.user import User, abort_listeners, debug_listeners, feeds
 
 # A turn of the loop that takes longer is a task that holds up all other users of its engine.
 BLOCKED_NS = 100_000_000
@@ -50,11 +51,13 @@ class Order:
     own: dict[str, Any] = field(default_factory=dict)  # values of the load test's own options
     is_replacement: bool = False
     tells_of_users: bool = False
+    records: Wanted = field(default_factory=Wanted)  # the logs that it writes
+    t0_ns: int = 0  # when the test began, where it has begun
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> Order:
         """Make one of plain data, as it comes over a channel."""
-        return cls(**{**fields, "block": Block(**fields["block"])})
+        return cls(**{**fields, "block": Block(**fields["block"]), "records": Wanted(**fields["records"])})
 
 
 class Engine:
@@ -65,6 +68,7 @@ class Engine:
         self.pump = Pump(arena, Settings(**order.settings))
         self.loop = asyncio.SelectorEventLoop(self.pump)
         self.pump.attach(self.loop)
+        self.records = Records(order.records, self.pump, order.seed, self.records_lost)
         self.rosters = [Roster.of(arena, item) for item in load_test.classes]
         self.stop_timeout = order.stop_timeout
         self.is_stopping = False
@@ -79,13 +83,17 @@ class Engine:
         asyncio.set_event_loop(self.loop)
         self.pump.hooks.extend(self.load_test.hooks)
         self.pump.on_error = self.hook_failed
+        debug_listeners.append(self.records.debug)
         abort_listeners.append(lambda reason: self.channel.send("abort", reason=str(reason)))
         for each in feeds:
             each.share((self.order.block.first - 1) % self.order.block.step, self.order.block.step)
         self.loop.add_reader(self.channel.fileno(), self.told)
         Watch(self)
         self.channel.send("ready", index=self.order.index)
-        self.loop.run_until_complete(self.finished.wait())
+        try:
+            self.loop.run_until_complete(self.finished.wait())
+        finally:
+            self.records.close()
         self.channel.send("done", index=self.order.index)
 
     def told(self) -> None:
@@ -93,8 +101,10 @@ class Engine:
         try:
             message = self.channel.receive()
         except EOFError:
+            self.records.close()
             os._exit(1)
         if message.kind == "start":
+            self.records.begin(self.order.t0_ns or message.fields["t0_ns"])
             self.begin(self.order.block, message.fields["t0_ns"], self.order.is_replacement)
         elif message.kind == "add":
             self.begin(Block(**message.fields["block"]), message.fields["t0_ns"], True)
@@ -172,6 +182,9 @@ class Engine:
     def tell(self, event: str, number: int, roster: Roster) -> None:
         if self.order.tells_of_users:
             self.channel.send("user", event=event, number=number, name=roster.name)
+
+    def records_lost(self, kind: str, count: int, why: str) -> None:
+        self.channel.send("lost", log=kind, count=count, why=why)
 
     def task_failed(self, name: str, duty: Duty, error: BaseException) -> None:
         self.show(f"task {duty.task.name} of {name} failed", error)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from gaggle._core import KIND_TASK, KIND_USER, Arena, Pump, Scope, Tally
 from gaggle.loadtest import Task, UserClass, is_of_load_test
+from gaggle.records import Records
 from gaggle.user import User, UserStopped
 
 # A task that fails without having waited for anything would spin: this keeps it to 20 a second.
@@ -21,7 +22,7 @@ class Duty:
     """A task with its row in the arena, shared by all users of a class in an engine."""
 
     def __init__(self, arena: Arena, label: str, task: Task) -> None:
-        self.task, self.scope = task, Scope(task.request_name)
+        self.task, self.scope = task, Scope(task.request_name, label, task.name)
         self._key = (arena, KIND_TASK, label, task.name)
         self._tally = Tally(*self._key) if task.has_row else None
 
@@ -75,6 +76,7 @@ class Office(Protocol):
     """What a life needs of its engine."""
 
     pump: Pump
+    records: Records
     is_stopping: bool
     stop_timeout: float
 
@@ -147,6 +149,8 @@ class Life:
                 self.roster.passes.cut()
                 raise
         self.roster.passes.end(began_ns)
+        if self.office.records.passed is not None:
+            self.office.records.passed(self.user.number, self.roster.name, began_ns)
         if self.user.session == "pass":
             self.user.forget()
 
@@ -170,10 +174,18 @@ class Life:
             if user.in_flight:
                 user.cut_streams()
         duty.end(began_ns)
+        self.log(duty, began_ns, "")
         return True
+
+    def log(self, duty: Duty, began_ns: int, error: str) -> None:
+        """Put a task that has ended into the task log, where there is one."""
+        if self.office.records.task is not None:
+            number, name = self.user.number, self.roster.name
+            self.office.records.task(number, name, began_ns, task=duty.task.name, success=not error, error=error)
 
     def failed(self, duty: Duty, began_ns: int, error: BaseException) -> bool:
         duty.fail(began_ns, describe(error))
+        self.log(duty, began_ns, describe(error))
         self.office.task_failed(self.roster.name, duty, error)
         return False
 

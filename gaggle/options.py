@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from gaggle import thresholds, units
 
 REPORT_SUFFIXES = (".txt", ".json", ".md", ".csv", ".xml", ".hgrm", ".hlog")
+LOG_FORMATS = ("csv", "json", "raw", "pretty")
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"  # where a job on GitHub has the name of its summary, to be appended to
 PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 MASK = "***"  # stands for what must not be shown
@@ -43,6 +44,7 @@ class Role(enum.Flag):
     WORKER = enum.auto()
     LEADS = STANDALONE | MANAGER  # decides what the test does
     ANY = LEADS | WORKER
+    RUNS = STANDALONE | WORKER  # has users of its own
 
 
 class Kind(enum.Enum):
@@ -136,6 +138,11 @@ def is_stdout(name: str) -> bool:
     return name == "-" or name.startswith("-.")
 
 
+def log_format(text: str) -> str:
+    """Return the name of a log's format, in lower case; `jsn` is Goose's other name of json."""
+    return units.word(*LOG_FORMATS)({"jsn": "json"}.get(text.lower(), text.lower()))
+
+
 def file_name(text: str) -> str:
     """Return the name of a file, which is not looked for here."""
     if not text or "\0" in text:
@@ -155,6 +162,18 @@ def option(group: str, default: object, parse: Callable[[str], object], help: st
     """Return a field that is an option; a callable default is called for each `Options`. `more` is as in Spec."""
     given = {"default_factory" if callable(default) else "default": default}
     return field(**given, metadata={"spec": Spec(group, parse, help, **more)})  # type: ignore[call-overload]
+
+
+def a_log(what: str, short: str, *aliases: str) -> Any:
+    """Return a field that names the file of a log; the processes that run users write it."""
+    return option(LOGS, None, file_name, what, short=short, metavar="FILE", aliases=aliases,
+        roles=Role.RUNS, sent=False)  # fmt: skip
+
+
+def a_format(*aliases: str) -> Any:
+    """Return a field that says how the log before it is written."""
+    return option(LOGS, "json", log_format, "Its format", metavar="|".join(LOG_FORMATS), aliases=aliases,
+        roles=Role.RUNS, sent=False)  # fmt: skip
 
 
 def switch(group: str, help: str, **more: Any) -> Any:
@@ -195,6 +214,8 @@ class Options:
         roles=Role.ANY, sent=False, flag_only=True)
     completion: str | None = option(TEST, None, units.word("bash", "zsh", "fish"), "Print the completion of a shell",
         metavar="bash|zsh|fish", shown="", roles=Role.ANY, sent=False, flag_only=True)
+    once: bool = switch(TEST, "Run each task of one user once, in this process, and show every request",
+        sent=False, flag_only=True, roles=Role.STANDALONE)
 
     timeout: float = option(REQUESTS, 60.0, SOME_TIME, "Time for a request, redirects and body included",
         metavar="TIME")
@@ -230,6 +251,20 @@ class Options:
     log_level: int = counted(LOGS, "Write more to the log file: -g INFO, -gg DEBUG, -ggg TRACE", short="-g")
     log_file: str | None = option(LOGS, None, file_name, "Append log lines to this file",
         short="-G", metavar="NAME", roles=Role.ANY, sent=False)
+    request_log: str | None = a_log("Write a line a request to this file; -: to stdout", "-R")
+    request_format: str = a_format()
+    request_log_sample: float = option(LOGS, 1.0, units.share, "Log this share of the requests", metavar="SHARE",
+        shown="all", roles=Role.RUNS, sent=False)
+    request_body: bool = switch(LOGS, "Put the requests' bodies into the request log", roles=Role.RUNS, sent=False)
+    task_log: str | None = a_log("Write a line a task to this file", "-T", "--transaction-log")
+    task_format: str = a_format("--transaction-format")
+    pass_log: str | None = a_log("Write a line a pass over all tasks to this file", "-S", "--scenario-log")
+    pass_format: str = a_format("--scenario-format")
+    error_log: str | None = a_log("Write a line a failed request to this file", "-E")
+    error_format: str = a_format()
+    debug_log: str | None = a_log("Write failed requests to this file, with headers and bodies", "-D")
+    debug_format: str = a_format()
+    no_debug_body: bool = switch(LOGS, "Leave bodies out of the debug log", roles=Role.RUNS, sent=False)
 
     engines: int | None = option(MACHINE, None, units.whole(1, 1_024), "Processes that run users",
         metavar="N", shown="usable cores", roles=Role.ANY, sent=False)
@@ -273,6 +308,18 @@ class Options:
         short="-V", roles=Role.ANY, sent=False, flag_only=True)
     # fmt: on
 
+
+# option -> the one without which it would do nothing
+NEEDS = {
+    "request_format": "request_log",
+    "request_log_sample": "request_log",
+    "request_body": "request_log",
+    "task_format": "task_log",
+    "pass_format": "pass_log",
+    "error_format": "error_log",
+    "debug_format": "debug_log",
+    "no_debug_body": "debug_log",
+}
 
 # (option, option, why they cannot both be set)
 CONFLICTS = (

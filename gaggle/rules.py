@@ -12,9 +12,11 @@ from typing import Any
 
 from gaggle import units
 from gaggle.errors import InvalidOption
-from gaggle.options import CONFLICTS, MASK, Kind, Options, Role, Spec, flag, is_stdout, written
-from gaggle.sources import DEFAULT_FILE, Parsed, is_shared, subject
+from gaggle.options import CONFLICTS, MASK, NEEDS, Kind, Options, Role, Spec, flag, is_stdout, written
+from gaggle.records import KINDS, STDOUT, probe
+from gaggle.sources import DEFAULT_FILE, LOAD_TEST, Parsed, is_shared, subject
 
+LOGS = tuple(f"{kind}_log" for kind in KINDS)
 _MODES = {Role.MANAGER: "--manager", Role.WORKER: "--worker"}
 
 
@@ -29,6 +31,10 @@ def check(parsed: Parsed, cores: int, role: Role = Role.STANDALONE) -> list[str]
             raise _refused(parsed, name, _unfit(parsed.specs[name], role))
     if role is Role.MANAGER:
         _check_workers(parsed)
+    for name, other in NEEDS.items():
+        if parsed.is_set(name) and not parsed.value(other) and not parsed.sources[name].startswith(LOAD_TEST):
+            raise _refused(parsed, name, f"needs {flag(other)}, too")
+    _check_apart(parsed)
     for first, second, why in CONFLICTS:
         if parsed.is_set(first) and parsed.is_set(second):
             other = subject(parsed.specs[second], parsed.sources[second]).replace("The ", "the ", 1)
@@ -71,6 +77,18 @@ def _check_workers(parsed: Parsed) -> None:
         raise InvalidOption(source, count, f"The {source} option must be set to at least 1.")
     if count > parsed.options.users:
         raise InvalidOption(source, count, f"The {source} option can not be set to a value larger than --users option.")
+
+
+def _check_apart(parsed: Parsed) -> None:
+    """Refuse two logs in one file: nobody could read either of them."""
+    taken: dict[str, str] = {}
+    for name in ("log_file", *LOGS):
+        file = parsed.value(name)
+        if file is None:
+            continue
+        found = taken.setdefault(file if file == STDOUT else os.path.realpath(file), name)
+        if found != name:
+            raise _refused(parsed, name, f"must not name the file of {flag(found)}: each log has a file of its own")
 
 
 def load_test_of(parsed: Parsed) -> Path:
@@ -131,6 +149,12 @@ def _room_for(file: str) -> None:
     tempfile.TemporaryFile(dir=Path(file).absolute().parent).close()
 
 
+def _writable(file: str) -> None:
+    """Raise OSError unless a log can be written to `file`, or it is stdout."""
+    _no_folder(file)
+    probe(file)
+
+
 def _no_folder(file: str) -> None:
     if Path(file).is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -140,6 +164,7 @@ def _no_folder(file: str) -> None:
 ATTEMPTS: dict[str, tuple[Callable[[str], None], str]] = {
     "cacert": (_certificates, "The certificates can not be read"),
     "report_file": (_room_for, "The report can not be written"),
+    **{name: (_writable, f"The {name.replace('_', ' ')} can not be written") for name in LOGS},
 }
 
 

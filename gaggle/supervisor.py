@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gaggle import limits, logs, plan
+from gaggle import limits, logs, plan, units
 from gaggle.books import Books
 from gaggle.channel import Message
 from gaggle.crew import Crew, Hand, how_ended
@@ -26,6 +26,7 @@ from gaggle.own import defaults_of, specs_of
 from gaggle.plan import Block, Plan
 from gaggle.policy import settings_of, versions
 from gaggle.recorder import Recorder
+from gaggle.records import Wanted
 from gaggle.report.model import Incident, Phase, Report, ReportClass
 from gaggle.rules import check, check_required, load_test_of, role_of, without_effect
 from gaggle.sources import LOAD_TEST, Parsed, said, settled
@@ -71,6 +72,7 @@ class Supervisor:
         self.all_started = False
         self.is_running = False
         self.replacing: set[asyncio.Task[None]] = set()
+        self.lost: dict[str, dict[int, int]] = {}  # records that could not be written: log -> pid -> how many
 
     async def describe(self) -> dict[str, Any]:
         """Import the load test, settle the options, and return what is in it. Ends the launcher if that cannot be."""
@@ -86,6 +88,7 @@ class Supervisor:
             self.options: Options = self.parsed.options
             self.own = dict(self.parsed.own)
             self.cautions = check(self.parsed, usable_cores(), role)
+            self.records = Wanted.of(self.options)
             if any(self.parsed.sources.get(name, "").startswith(LOAD_TEST) for name in logs.OPTIONS):
                 logs.setup(self.options, self.parsed.sources)
             for line in self.parsed.warnings:
@@ -119,6 +122,7 @@ class Supervisor:
         """Settle what the options leave open, say what a person should know before it starts."""
         options = self.options
         self.settle()
+        self.begin_records()
         self.block = plan.blocks(options.users, 1)[0]
         self.engines = min(options.engines or usable_cores(), options.users)
         limit = limits.raise_descriptors()
@@ -129,6 +133,14 @@ class Supervisor:
         ]
         for line in cautions:
             LOGGER.warning("%s", line)
+
+    def begin_records(self) -> None:
+        """Make the files of the logs anew. Raises InvalidOption."""
+        for kind, name, error in self.records.begin():
+            if error is not None:
+                source = self.parsed.sources.get(f"{kind}_log", f"--{kind}-log")
+                raise InvalidOption(source, name, f"The {kind} log can not be written: {error.strerror}.")
+            LOGGER.info("writing %s log to: %s", kind, name)
 
     def settle(self) -> None:
         """Settle what leads: seed, plan, policy; refuse what cannot be."""
@@ -215,6 +227,8 @@ class Supervisor:
             own=self.own,
             is_replacement=is_replacement,
             tells_of_users=LOGGER.isEnabledFor(logging.INFO),
+            records=self.records,
+            t0_ns=self.t0_ns if is_replacement else 0,
         )
 
     # While it runs.
@@ -233,6 +247,7 @@ class Supervisor:
             if self.recorder.is_due(self.now()):
                 self.note()
             await asyncio.sleep(TICK_SECONDS)
+        self.tell_lost()
         self.ended_at = time.time()
 
     def now(self) -> float:
@@ -249,6 +264,13 @@ class Supervisor:
         if self.judge.sentence and not self.stop_reason:
             self.incident("threshold", f"the test ends early: {self.judge.sentence}")
             self.stop("threshold")
+
+    def tell_lost(self) -> None:
+        """Make an incident of each log that is not whole. What was counted has nothing to do with it."""
+        for kind, engines in self.lost.items():
+            name = self.records.files[kind][0]
+            self.incident("log", f"{kind} log {name}: {units.thousands(sum(engines.values()))} records are lost")
+        self.lost.clear()
 
     def is_over(self) -> bool:
         at = self.plan.stop_at
@@ -402,6 +424,13 @@ class Supervisor:
                 fields["place"],
             )
 
+    def heard_lost(self, hand: Hand, fields: dict[str, Any]) -> None:
+        """Records of a log could not be written. The first time it is said; how many they were, at the end."""
+        kind = fields["log"]
+        self.lost.setdefault(kind, {})[hand.pid] = fields["count"]
+        what = f"{kind} log {self.records.files[kind][0]}"
+        logs.warn_once(("lost", kind), "%s: %s: records are lost", what, fields["why"])
+
     def heard_abort(self, hand: Hand, fields: dict[str, Any]) -> None:
         if self.outcome.failure is None:
             self.outcome.failure = f"aborted by the load test: {fields['reason']}"
@@ -507,6 +536,7 @@ HEARD: dict[str, Callable[[Supervisor, Hand, dict[str, Any]], None]] = {
     "user": Supervisor.heard_user,
     "traceback": Supervisor.heard_traceback,
     "blocked": Supervisor.heard_blocked,
+    "lost": Supervisor.heard_lost,
     "abort": Supervisor.heard_abort,
 }
 

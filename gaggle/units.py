@@ -75,6 +75,15 @@ def above_zero(parse: Callable[[str], float]) -> Callable[[str], float]:
     return checked
 
 
+def share(text: str) -> float:
+    """Return the share that `text` holds, `1%` or `0.01`. Raises ValueError unless it is above 0 and at most 1."""
+    number, is_percent = (text[:-1].rstrip(), True) if text.endswith("%") else (text, False)
+    found = float(number) / (100 if is_percent else 1) if _DECIMAL.fullmatch(number) else 0.0
+    if not 0 < found <= 1:
+        raise ValueError("must be a share above 0 and at most 1, such as 0.01 or 1%")
+    return found
+
+
 def word(*words: str) -> Callable[[str], str]:
     """Return a parser that takes one of `words`."""
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, overload
 
-from gaggle._core import Client
+from gaggle._core import Client, Response
 from gaggle.errors import LoadTestError
 from gaggle.units import LONGEST
 
@@ -58,7 +58,6 @@ class User(Client):
     default_host: ClassVar[str | None] = None
     default_headers: ClassVar[dict[str, str]] = {}
 
-    number: int = 0
     shared: Any = None
     own: Any = None  # the load test's own options, see own.py; annotate it with their class
     is_stopped: bool = False
@@ -83,6 +82,15 @@ class User(Client):
     def random(self) -> random.Random:
         """A source of random numbers of this user's own: the same again with the same --seed."""
         return random.Random(f"{self.run_seed}:{self.number}")
+
+    def log_debug(self, tag: str, response: Response | None = None, headers: Any = None, body: Any = None) -> None:
+        """Write to the debug log, if there is one: the tag, the request behind `response`, and what it brought.
+
+        `headers` (a mapping or pairs) and `body` (text or bytes) stand in for those of the response. A request that
+        fails is in that log by itself, its reason the tag.
+        """
+        for listener in debug_listeners:
+            listener(self, tag, response, headers, body)
 
     def stop(self) -> None:
         """Let this user leave after its present task."""
@@ -248,5 +256,7 @@ def abort(reason: str) -> None:
         listener(reason)
 
 
+# Who hears of `User.log_debug`: the engine that runs in this process.
+debug_listeners: list[Callable[[User, str, Response | None, Any, Any], None]] = []
 # Who hears of `abort`: the engine that runs in this process.
 abort_listeners: list[Callable[[str], None]] = []

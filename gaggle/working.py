@@ -55,6 +55,7 @@ class Working:
         options = self.supervisor.options
         try:
             with_signals(self.signalled)
+            self.supervisor.begin_records()
             self.supervisor.may_reset = False
             self.worker = Worker(self.hello(), state="waiting")
             LOGGER.info("worker connecting to manager at tcp://%s:%d", options.manager_host, options.manager_port)

@@ -14,11 +14,20 @@ cdef object client_template = client_re.compile(r"\{(\w+)\}")
 cdef class Scope:
     """What the requests of one task have in common: their name, if the task has one, and what is prepared for them."""
     cdef readonly object name                   # str, or None: requests are named by their path
+    cdef readonly str label                     # the user class and the task, as the logs have them
+    cdef readonly str task
     cdef dict gets                              # url -> Prepared, for a plain get()
     cdef dict others                            # (method, url) -> Prepared
+    cdef bytes logged
 
-    def __init__(self, name=None):
-        self.name, self.gets, self.others = name, {}, {}
+    def __init__(self, name=None, str label="", str task=""):
+        self.name, self.label, self.task, self.gets, self.others = name, label, task, {}, {}
+
+    cdef bytes logged_as(self):
+        """Return what a line of JSON says of it."""
+        if self.logged is None:
+            self.logged = b',"user_class":' + requestlog_string(self.label) + b',"task":' + requestlog_string(self.task)
+        return self.logged
 
     cdef int keep(self, str method, object url, Prepared prepared) except -1:
         if len(self.gets) + len(self.others) > CLIENT_MOST_PREPARED:
@@ -64,6 +73,8 @@ cdef class Client:
     cdef int active                # how many they are
     cdef int queued                # of them, not on the wire yet
     cdef int refusals              # connections refused since the last answer
+    cdef public int64_t number     # of the user, from 1 over the whole test; 0 outside of one
+    cdef uint32_t drawn            # requests that were drawn for the request log or not
     cdef uint64_t luck             # state of the user's chances: 8 bytes, where random.Random has 2,500
     cdef bint keeps_sessions       # the share keeps TLS sessions
 
@@ -152,6 +163,7 @@ cdef class Client:
     def record(self, str kind, str name, double seconds, error=None):
         """Count something that is not HTTP, like a request: `kind` stands where the method does."""
         Tally(self.pump.arena, KIND_REQUEST, kind, name).record(seconds, error)
+        self.pump.log_other(self, kind, name, seconds, error)
 
     def chance(self):
         """Return a number in [0, 1): this user's own luck, the same again with the same --seed."""
@@ -226,7 +238,7 @@ cdef class Client:
         cdef dict fields = {key: value for key, value in options.items() if key not in CLIENT_OPTIONS}
         cdef str target = client_fill(method, url, fields)
         cdef str secret
-        made.method, made.base = method, self.base
+        made.method, made.base, made.scope = method, self.base, self.scope_in_use
         made.url = Url.parse(target) if self.base is None else self.base.join(target)
         made.name = self.name_for(options.get("name"), url if fields else None, made.url)
         if options.get("params"):

@@ -103,6 +103,8 @@ cdef class Link(Exchange):
             failure = transfer_explain(self.dialer.easy, code, self.dialer.error)
             return request.fail(failure, code in REQUEST_CONNECT_ERRORS)
         self.opened_ns = clock_ns()
+        if request.phases is not None:
+            request.phases.take_opening(self.dialer.easy)
         if self.is_secure:
             self.keep_handle()
         else:
@@ -147,7 +149,9 @@ cdef class Link(Exchange):
         cdef bytes cookie = request.client.cookie_for(request.url)
         if cookie is not None and "cookie" in request.headers.fields:
             cookie = None          # the load test has its own
-        self.request = request
+        self.request, request.cookie = request, cookie
+        if request.phases is not None:
+            request.phases.began_ns = clock_ns()
         self.inbound.flags = INBOUND_STATUS_LINE | (INBOUND_STREAM if request.prepared.stream else 0)
         self.inbound.body_limit = self.pump.settings.max_body
         http1_begin(&self.parser, request.verb == VERB_HEAD or request.custom == b"HEAD")
@@ -162,6 +166,8 @@ cdef class Link(Exchange):
     cdef int push(self) except -1:
         """Send what the socket takes; between two pieces of a long body others have their turn, and an early answer is seen."""
         cdef int code = self.push_tls() if self.is_secure else self.push_plain()
+        if code == CURLE_OK and self.request.phases is not None:
+            self.request.phases.sent_all()
         if code == CURLE_AGAIN:
             self.watch(self.is_reading, True)
         elif code:

@@ -10,6 +10,9 @@ cdef class Request
 cdef class Response
 cdef class Exchange
 cdef class Link
+cdef class Scope
+cdef class Phases
+cdef class RequestLog
 
 
 cdef class Promise(Timer):

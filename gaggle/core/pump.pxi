@@ -32,6 +32,11 @@ cdef class Pump:
     cdef readonly Scope no_scope   # for requests outside of a task
     cdef readonly unsigned long turns
     cdef public object on_error    # called with an exception that a hook raised
+    cdef object on_failure         # called with every Response that becomes a failure; None
+    cdef RequestLog request_log
+    cdef RequestLog error_log
+    cdef bint keeps_sent           # Responses keep what was sent for them, and where the time went
+    cdef bint is_watched           # any of these
     cdef object asyncio_selector
     cdef object ready              # asyncio's queue of what can run
     cdef object scheduled          # asyncio's heap of timers
@@ -124,13 +129,56 @@ cdef class Pump:
     cdef int show(self, Response response) except -1:
         """Let the load test's hooks see a response. Their errors are the load test's, not the request's."""
         for hook in self.hooks:
-            try:
-                hook(response)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:     # a CancelledError or SystemExit, too: somebody waits for the response
-                if self.on_error is not None:
-                    self.on_error(hook, error)
+            self.call(hook, response)
+        return 0
+
+    cdef int call(self, object hook, Response response) except -1:
+        try:
+            hook(response)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:         # a CancelledError or SystemExit, too: somebody waits for the response
+            if self.on_error is not None:
+                self.on_error(hook, error)
+        return 0
+
+    def watch(self, RequestLog request_log=None, RequestLog error_log=None, on_failure=None, keeps_sent=False):
+        """Log requests from now on; let Responses keep what was sent; call `on_failure` with each that fails."""
+        self.request_log, self.error_log, self.on_failure, self.keeps_sent = request_log, error_log, on_failure, keeps_sent
+        self.is_watched = keeps_sent or not (request_log is None and error_log is None and on_failure is None)
+
+    cdef int log(self, Response response) except -1:
+        """A request has ended. Per request, where there is a log."""
+        response.is_logged = True
+        if self.request_log is not None and self.request_log.takes(response.origin.client):
+            response.is_sampled = True
+            self.request_log.put(response, False)
+        if self.error_log is not None and response.fault is not None:
+            self.error_log.put(response, False)
+        return 0
+
+    cdef int log_again(self, Response response) except -1:
+        """A response that is logged has been judged otherwise."""
+        if response.is_sampled:
+            self.request_log.put(response, True)
+        if response.is_logged and self.error_log is not None and response.fault is not None:
+            self.error_log.put(response, True)
+        return 0
+
+    cdef int log_other(self, Client client, str kind, str name, double seconds, object error) except -1:
+        """The load test has recorded something of its own."""
+        if self.request_log is not None:
+            self.request_log.put_other(client, kind, name, seconds, error)
+        if self.error_log is not None and error is not None:
+            self.error_log.put_other(client, kind, name, seconds, error)
+        return 0
+
+    cdef int failed(self, Response response) except -1:
+        """A response counts as a failure now, or as another one."""
+        if self.is_watched:
+            self.log_again(response)
+            if self.on_failure is not None:
+                self.call(self.on_failure, response)
         return 0
 
     # The selector, as asyncio knows it.

@@ -49,6 +49,8 @@ cdef class Request(Promise):
     cdef HeaderList headers
     cdef bytes body
     cdef bytes custom
+    cdef bytes cookie              # that was sent with this hop
+    cdef Phases phases             # of this hop, where they are kept
     cdef Upload upload
     cdef Piece reader              # who waits for the next piece of a stream
     cdef list hops
@@ -82,6 +84,8 @@ cdef class Request(Promise):
 
     cdef int send(self) except -1:
         """Put this hop on the wire, in the lane that can do it."""
+        if self.pump.keeps_sent:
+            self.phases = Phases.__new__(Phases)
         if self.pump.settings.is_fast_for(self):
             return self.send_fast()
         return self.send_libcurl()
@@ -112,6 +116,17 @@ cdef class Request(Promise):
         self.leave()
         self.resends += 1
         return self.send_fast()
+
+    cdef HeaderList first_headers(self):
+        """Return the headers of the first hop."""
+        return self.prepared.headers if self.prepared.headers is not None else self.client.header_list()
+
+    cdef tuple sent_now(self):
+        """Return what this hop has sent: (method, URL, head, body or None)."""
+        cdef bytes head = request_head(self).partition(b"\r\n")[2]
+        if self.cookie is not None:
+            head += b"Cookie: " + self.cookie + b"\r\n"
+        return self.method_now().decode(), self.url.text, head, self.body
 
     cdef bytes method_now(self):
         """Return the method of this hop."""
@@ -158,6 +173,8 @@ cdef class Request(Promise):
         cdef unsigned int flags = inbound.flags
         cdef Response response
         self.first_byte_ns = inbound.first_byte_ns
+        if self.phases is not None:
+            self.phases.take_answer(inbound.first_byte_ns)
         response = Response.of(self, inbound)
         if flags & INBOUND_SET_COOKIE:
             self.client.keep_cookies(response)
@@ -216,6 +233,7 @@ cdef class Request(Promise):
         """A complete answer has come: count it, whether it is a failure or not."""
         cdef Slot* slot = self.pump.arena.at(self.prepared.slot)
         self.close_books(response, slot)
+        self.claim(response)
         slot.counts[ANSWERED] += 1
         slot_status(slot, response.status)
         self.judge(response)
@@ -249,6 +267,7 @@ cdef class Request(Promise):
             response = Response.of(self, NULL)
         response.error = reason
         self.close_books(response, slot)
+        self.claim(response)
         slot.counts[BROKEN] += 1
         response.fail(reason)
         if refused:
@@ -268,12 +287,19 @@ cdef class Request(Promise):
         header_lag(header, (now - self.pump.returned_ns) // 1000)
         header.turn_started_ns = now
 
+    cdef inline void claim(self, Response response) noexcept:
+        """Let the logs find whose response it is."""
+        if self.pump.is_watched:
+            response.origin = self
+
     cdef int finish(self, Response response, int64_t pause_ns=0) except -1:
         """Hand the response over, now or after a pause."""
         self.pump.timers.drop(self)
         self.end()
         self.response = response
         self.pump.show(response)
+        if self.pump.is_watched:
+            self.pump.log(response)
         if pause_ns:
             self.is_delayed = True
             self.pump.timers.set(self, clock_ns() + pause_ns)
@@ -346,6 +372,7 @@ cdef class Request(Promise):
             return 0
         response = self.take_response()
         self.response, response.request, response.hops = response, self, self.hops
+        self.claim(response)
         response.first_byte_ns = self.first_byte_ns - self.started_ns
         self.judge(response)
         return self.settle(response)

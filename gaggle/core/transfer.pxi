@@ -211,7 +211,8 @@ cdef class Transfer(Exchange):
         if request.prepared.http_version != self.http_version:
             self.http_version = request.prepared.http_version
             curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, <long>self.http_version)
-        self.set_cookie(request.client.cookie_for(request.url))
+        request.cookie = request.client.cookie_for(request.url)
+        self.set_cookie(request.cookie)
         self.set_verb(request)
         curl_easy_setopt(easy, CURLOPT_SHARE, request.client.share_for(request.url))
         if curl_multi_add_handle(self.pump.multi, easy):
@@ -249,6 +250,8 @@ cdef class Transfer(Exchange):
     cdef int done(self, int code) except -1:
         cdef Request request = self.request
         cdef str failure
+        if request.phases is not None:
+            request.phases.take_transfer(self.easy)
         if code in (0, 52) and not self.inbound.flags & (INBOUND_STATUS_LINE | INBOUND_BODY):
             code = 18              # libcurl is content with half a head
         if self.inbound.flags & INBOUND_REFUSED:
