@@ -359,7 +359,7 @@ class Client:
         allow_redirects: bool = True,
         expect: int | Container[int] | None = None,
         stream: bool = False,
-        http_version: Literal["1.1", "2"] | None = None,
+        http_version: Literal["1.1", "2", "3"] | None = None,
         **fields: object,
     ) -> Request: ...
     def head(
@@ -378,7 +378,7 @@ class Client:
         allow_redirects: bool = True,
         expect: int | Container[int] | None = None,
         stream: bool = False,
-        http_version: Literal["1.1", "2"] | None = None,
+        http_version: Literal["1.1", "2", "3"] | None = None,
         **fields: object,
     ) -> Request: ...
     def options(
@@ -397,7 +397,7 @@ class Client:
         allow_redirects: bool = True,
         expect: int | Container[int] | None = None,
         stream: bool = False,
-        http_version: Literal["1.1", "2"] | None = None,
+        http_version: Literal["1.1", "2", "3"] | None = None,
         **fields: object,
     ) -> Request: ...
     def delete(
@@ -416,7 +416,7 @@ class Client:
         allow_redirects: bool = True,
         expect: int | Container[int] | None = None,
         stream: bool = False,
-        http_version: Literal["1.1", "2"] | None = None,
+        http_version: Literal["1.1", "2", "3"] | None = None,
         **fields: object,
     ) -> Request: ...
     def post(
@@ -435,7 +435,7 @@ class Client:
         allow_redirects: bool = True,
         expect: int | Container[int] | None = None,
         stream: bool = False,
-        http_version: Literal["1.1", "2"] | None = None,
+        http_version: Literal["1.1", "2", "3"] | None = None,
         **fields: object,
     ) -> Request: ...
     def put(
@@ -454,7 +454,7 @@ class Client:
         allow_redirects: bool = True,
         expect: int | Container[int] | None = None,
         stream: bool = False,
-        http_version: Literal["1.1", "2"] | None = None,
+        http_version: Literal["1.1", "2", "3"] | None = None,
         **fields: object,
     ) -> Request: ...
     def patch(
@@ -473,7 +473,7 @@ class Client:
         allow_redirects: bool = True,
         expect: int | Container[int] | None = None,
         stream: bool = False,
-        http_version: Literal["1.1", "2"] | None = None,
+        http_version: Literal["1.1", "2", "3"] | None = None,
         **fields: object,
     ) -> Request: ...
     def request(
@@ -493,10 +493,11 @@ class Client:
         allow_redirects: bool = True,
         expect: int | Container[int] | None = None,
         stream: bool = False,
-        http_version: Literal["1.1", "2"] | None = None,
+        http_version: Literal["1.1", "2", "3"] | None = None,
         **fields: object,
     ) -> Request: ...
     def pause(self, seconds: float) -> Wait: ...
+    def hurry(self) -> None: ...
     def record(self, kind: str, name: str, seconds: float, error: object = None) -> None: ...
     def chance(self) -> float: ...
     def seed_luck(self, seed: int, number: int) -> None: ...
@@ -522,6 +523,15 @@ class Settings:
         http_version: str = "1.1",
         user_agent: str = "gaggle",
         lane: str = "auto",
+        headers: Mapping[str, str | None] | None = None,
+        sticky: bool = False,
+        sources: Iterable[str] = (),
+        resolve: Iterable[str] = (),
+        connect_to: Iterable[str] = (),
+        cert: str = "",
+        key: str = "",
+        ciphers: str = "",
+        tls_version: str = "",
     ) -> None: ...
     @property
     def base(self) -> str | None: ...
@@ -552,6 +562,7 @@ class Settings:
 
 class Pump(BaseSelector):
     on_error: Callable[[Any, Exception], object] | None
+    on_wait: Callable[[Any], object] | None
     def __init__(self, arena: Arena, settings: Settings) -> None: ...
     @property
     def arena(self) -> Arena: ...
@@ -568,6 +579,8 @@ class Pump(BaseSelector):
     def attach(self, loop: asyncio.SelectorEventLoop) -> None: ...
     def wait_until_ns(self, due_ns: int) -> Wait: ...
     def stop_waiting(self) -> None: ...
+    def throttle(self, per_second: float) -> None: ...
+    def throttled(self) -> list[Client]: ...
     def register(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey: ...
     def unregister(self, fileobj: Any) -> SelectorKey: ...
     def modify(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey: ...
@@ -623,6 +636,8 @@ class HeaderList: ...
 class Exchange: ...
 class Transfer(Exchange): ...
 class Dialer: ...
+class Lines: ...
+class Throttle(Timer): ...
 
 class Link(Exchange):
     def pull_again(self) -> None: ...
@@ -633,3 +648,4 @@ class Upload:
 
 def upload_pieces(source: object) -> AsyncIterable[bytes]: ...
 def transfer_version() -> str: ...
+def transfer_has_http3() -> bool: ...

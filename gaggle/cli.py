@@ -148,13 +148,17 @@ def listing(description: dict[str, Any]) -> str:
     lines = ["Available tasks:"]
     for item in description["classes"]:
         lines.append(f" - {item['name']} (weight: {item['weight']})")
-        lines += [f"    o {name} (weight: {weight})" for name, weight in item["tasks"]]
+        lines += [f"    o {name} (weight: {weight}{tagged(tags)})" for name, weight, tags in item["tasks"]]
     return "\n".join(lines) + "\n"
+
+
+def tagged(tags: list[str]) -> str:
+    return f", tags: {', '.join(tags)}" if tags else ""
 
 
 def show(report: Report, options: Options, output: Output) -> None:
     """Print the report."""
-    if not options.no_print_metrics:
+    if not (options.no_print_metrics or options.no_metrics):
         logs.LOGGER.info("printing metrics after %d seconds...", round(report.duration))
         output.say(render(report, ".txt"))
 
@@ -169,7 +173,7 @@ def exit_code(outcome: Outcome, options: Options) -> int:
     if report is None:
         return FINE if options.worker else FAILED
     if report.nothing_succeeded:
-        return complain("nothing succeeded", FAILED) if options.no_print_metrics else FAILED
+        return complain("nothing succeeded", FAILED) if options.no_print_metrics or options.no_metrics else FAILED
     if outcome.is_incomplete:
         return INCOMPLETE
     return UNTRUSTWORTHY if options.strict and report.doubts else FINE
