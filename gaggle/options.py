@@ -190,7 +190,7 @@ def source_address(text: str) -> str:
 
 
 def cipher_list(text: str) -> str:
-    """Return names of ciphers, separated by colons; "" for none. Raises ValueError for one that OpenSSL does not know."""
+    """Return names of ciphers, separated by colons; "" for none. Raises ValueError for one that is not known."""
     for name in text.split(":") if text else ():
         if not _is_cipher(name.lstrip("!+-")):
             raise ValueError(
