@@ -399,7 +399,7 @@ class Client:
         allow_redirects: bool = True,
         expect: int | Container[int] | None = None,
         stream: bool = False,
-        http_version: Literal["1.1", "2"] | None = None,
+        http_version: Literal["1.1", "2", "3"] | None = None,
         **fields: object,
     ) -> Request: ...
     def head(
@@ -418,7 +418,7 @@ class Client:
         allow_redirects: bool = True,
         expect: int | Container[int] | None = None,
         stream: bool = False,
-        http_version: Literal["1.1", "2"] | None = None,
+        http_version: Literal["1.1", "2", "3"] | None = None,
         **fields: object,
     ) -> Request: ...
     def options(
@@ -437,7 +437,7 @@ class Client:
         allow_redirects: bool = True,
         expect: int | Container[int] | None = None,
         stream: bool = False,
-        http_version: Literal["1.1", "2"] | None = None,
+        http_version: Literal["1.1", "2", "3"] | None = None,
         **fields: object,
     ) -> Request: ...
     def delete(
@@ -456,7 +456,7 @@ class Client:
         allow_redirects: bool = True,
         expect: int | Container[int] | None = None,
         stream: bool = False,
-        http_version: Literal["1.1", "2"] | None = None,
+        http_version: Literal["1.1", "2", "3"] | None = None,
         **fields: object,
     ) -> Request: ...
     def post(
@@ -475,7 +475,7 @@ class Client:
         allow_redirects: bool = True,
         expect: int | Container[int] | None = None,
         stream: bool = False,
-        http_version: Literal["1.1", "2"] | None = None,
+        http_version: Literal["1.1", "2", "3"] | None = None,
         **fields: object,
     ) -> Request: ...
     def put(
@@ -494,7 +494,7 @@ class Client:
         allow_redirects: bool = True,
         expect: int | Container[int] | None = None,
         stream: bool = False,
-        http_version: Literal["1.1", "2"] | None = None,
+        http_version: Literal["1.1", "2", "3"] | None = None,
         **fields: object,
     ) -> Request: ...
     def patch(
@@ -513,7 +513,7 @@ class Client:
         allow_redirects: bool = True,
         expect: int | Container[int] | None = None,
         stream: bool = False,
-        http_version: Literal["1.1", "2"] | None = None,
+        http_version: Literal["1.1", "2", "3"] | None = None,
         **fields: object,
     ) -> Request: ...
     def request(
@@ -533,10 +533,11 @@ class Client:
         allow_redirects: bool = True,
         expect: int | Container[int] | None = None,
         stream: bool = False,
-        http_version: Literal["1.1", "2"] | None = None,
+        http_version: Literal["1.1", "2", "3"] | None = None,
         **fields: object,
     ) -> Request: ...
     def pause(self, seconds: float) -> Wait: ...
+    def hurry(self) -> None: ...
     def record(self, kind: str, name: str, seconds: float, error: object = None) -> None: ...
     def chance(self) -> float: ...
     def seed_luck(self, seed: int, number: int) -> None: ...
@@ -562,6 +563,15 @@ class Settings:
         http_version: str = "1.1",
         user_agent: str = "gaggle",
         lane: str = "auto",
+        headers: Mapping[str, str | None] | None = None,
+        sticky: bool = False,
+        sources: Iterable[str] = (),
+        resolve: Iterable[str] = (),
+        connect_to: Iterable[str] = (),
+        cert: str = "",
+        key: str = "",
+        ciphers: str = "",
+        tls_version: str = "",
     ) -> None: ...
     @property
     def base(self) -> str | None: ...
@@ -592,6 +602,7 @@ class Settings:
 
 class Pump(BaseSelector):
     on_error: Callable[[Any, Exception], object] | None
+    on_wait: Callable[[Any], object] | None
     def __init__(self, arena: Arena, settings: Settings) -> None: ...
     @property
     def arena(self) -> Arena: ...
@@ -615,6 +626,8 @@ class Pump(BaseSelector):
         on_failure: Callable[[Response], object] | None = None,
         keeps_sent: bool = False,
     ) -> None: ...
+    def throttle(self, per_second: float) -> None: ...
+    def throttled(self) -> list[Client]: ...
     def register(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey: ...
     def unregister(self, fileobj: Any) -> SelectorKey: ...
     def modify(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey: ...
@@ -670,6 +683,8 @@ class HeaderList: ...
 class Exchange: ...
 class Transfer(Exchange): ...
 class Dialer: ...
+class Lines: ...
+class Throttle(Timer): ...
 
 class Link(Exchange):
     def pull_again(self) -> None: ...
@@ -680,3 +695,4 @@ class Upload:
 
 def upload_pieces(source: object) -> AsyncIterable[bytes]: ...
 def transfer_version() -> str: ...
+def transfer_has_http3() -> bool: ...

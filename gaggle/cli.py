@@ -166,8 +166,12 @@ def listing(description: dict[str, Any]) -> str:
     lines = ["Available tasks:"]
     for item in description["classes"]:
         lines.append(f" - {item['name']} (weight: {item['weight']})")
-        lines += [f"    o {name} (weight: {weight})" for name, weight in item["tasks"]]
+        lines += [f"    o {name} (weight: {weight}{tagged(tags)})" for name, weight, tags in item["tasks"]]
     return "\n".join(lines) + "\n"
+
+
+def tagged(tags: list[str]) -> str:
+    return f", tags: {', '.join(tags)}" if tags else ""
 
 
 def tell(text: str, supervisor: Supervisor, output: Output) -> None:
@@ -187,7 +191,7 @@ def show(report: Report, options: Options, output: Output) -> None:
     """Print the report, and on GitHub what its pages show beside the code."""
     if Wanted.of(options).has_stdout:
         output.yield_stdout()
-    if not options.no_print_metrics and not has_claim(options):
+    if not (options.no_print_metrics or options.no_metrics or has_claim(options)):
         logs.LOGGER.info("printing metrics after %d seconds...", round(report.duration))
         output.say(render(report, ".txt"))
     if os.environ.get("GITHUB_ACTIONS") == "true":
@@ -220,7 +224,7 @@ def exit_code(outcome: Outcome, options: Options) -> int:
     if report is None:
         return FINE if options.worker else FAILED
     if report.nothing_succeeded:
-        return complain("nothing succeeded", FAILED) if options.no_print_metrics else FAILED
+        return complain("nothing succeeded", FAILED) if options.no_print_metrics or options.no_metrics else FAILED
     if not all(judgement.holds for judgement in report.thresholds):
         return CROSSED
     if outcome.is_incomplete:

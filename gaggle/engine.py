@@ -20,9 +20,9 @@ from gaggle import plan
 from gaggle._core import Arena, Pump, Settings
 from gaggle.channel import Channel
 from gaggle.life import Duty, Life, Roster, describe
-from gaggle.loadtest import LoadTest, is_of_load_test
+from gaggle.loadtest import Chosen, LoadTest, is_of_load_test
 from gaggle.own import made
-from gaggle.plan import Block
+from gaggle.plan import Block, Plan
 from gaggle.records import Records, Wanted
 from gaggle.user import User, abort_listeners, debug_listeners, feeds
 
@@ -42,8 +42,7 @@ class Order:
     index: int
     engines: int
     block: Block  # this engine's users
-    users: int  # of the whole test: classes are laid out over all of them
-    hatch_rate: float
+    plan: Plan  # of the whole test: classes are laid out over all its users
     seed: int
     stop_timeout: float
     settings: dict[str, Any]
@@ -53,11 +52,14 @@ class Order:
     tells_of_users: bool = False
     records: Wanted = field(default_factory=Wanted)  # the logs that it writes
     t0_ns: int = 0  # when the test began, where it has begun
+    chosen: Chosen | None = None  # the classes and tasks that take part; None: all
+    throttle: float = 0.0  # requests a second that this engine may start; 0: no limit
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> Order:
         """Make one of plain data, as it comes over a channel."""
-        return cls(**{**fields, "block": Block(**fields["block"]), "records": Wanted(**fields["records"])})
+        made = {"block": Block(**fields["block"]), "plan": Plan(**fields["plan"]), "records": Wanted(**fields["records"])}
+        return cls(**{**fields, **made})
 
 
 class Engine:
@@ -69,9 +71,10 @@ class Engine:
         self.loop = asyncio.SelectorEventLoop(self.pump)
         self.pump.attach(self.loop)
         self.records = Records(order.records, self.pump, order.seed, self.records_lost)
-        self.rosters = [Roster.of(arena, item) for item in load_test.classes]
-        self.stop_timeout = order.stop_timeout
-        self.is_stopping = False
+        self.pump.throttle(order.throttle)
+        self.rosters = [Roster.of(arena, item) for item in load_test.chosen(order.chosen)]
+        self.stop_timeout, self.iterations = order.stop_timeout, order.plan.iterations
+        self.is_stopping = self.is_decreasing = False
         self.lives: dict[asyncio.Task[None], Life] = {}
         self.shown: set[str] = set()
         self.spawners: set[asyncio.Task[None]] = set()
@@ -108,6 +111,10 @@ class Engine:
             self.begin(self.order.block, message.fields["t0_ns"], self.order.is_replacement)
         elif message.kind == "add":
             self.begin(Block(**message.fields["block"]), message.fields["t0_ns"], True)
+        elif message.kind == "decrease":
+            self.begin_decrease(message.fields["t0_ns"])
+        elif message.kind == "throttle":
+            self.pump.throttle(message.fields["rate"])
         elif message.kind == "stop":
             self.stopper = self.loop.create_task(self.stop())
 
@@ -122,12 +129,14 @@ class Engine:
         Users that were at work elsewhere come back at the same rate from `t0_ns` on, not all at once.
         """
         classes = [(roster.cls.weight, roster.cls.fixed_count) for roster in self.rosters]
-        layout, rate = plan.layout(classes, self.order.users), self.order.hatch_rate
+        layout, rate = plan.layout(classes, self.order.plan.users), self.order.plan.hatch_rate
         for turn, (number, place) in enumerate(zip(block.numbers(), block.places(), strict=True)):
             due = turn * block.step / rate if is_taken_over else plan.due(number, rate)
             await self.pump.wait_until_ns(t0_ns + int(due * 1e9))
             if self.is_stopping:
                 return
+            if self.is_decreasing:
+                break
             self.hatch(number, self.rosters[layout[place]])
             if (turn + 1) % USERS_BETWEEN_FREEZES == 0:
                 gc.freeze()
@@ -145,7 +154,7 @@ class Engine:
         user.seed_luck(self.order.seed, number)
         self.tell("launching", number, roster)
         life = Life(self, roster, user)
-        task = self.loop.create_task(life.run())
+        task = life.task = self.loop.create_task(life.run())
         self.lives[task] = life
         task.add_done_callback(lambda task: self.left(task, roster))
         self.arena.users_started += 1
@@ -166,10 +175,25 @@ class Engine:
         if not self.lives and (self.is_stopping or not busy):
             self.finished.set()
 
+    def begin_decrease(self, t0_ns: int) -> None:
+        """Let users go one by one from `t0_ns` on, those with the highest numbers first; no more come."""
+        self.is_decreasing = True
+        self.decrease = self.loop.create_task(self.let_go(t0_ns))
+
+    async def let_go(self, t0_ns: int) -> None:
+        for life in sorted(self.lives.values(), key=lambda life: -life.user.number):
+            await self.pump.wait_until_ns(t0_ns + int(self.order.plan.leave_after(life.user.number) * 1e9))
+            life.retire()
+        self.finish_when_empty()
+
     async def stop(self) -> None:
-        """Let users finish their present task, for so long; then cut it. `on_stop` gets as long again: see Life."""
+        """Let users finish their present task, for so long; then cut it. `on_stop` gets as long again: see Life.
+
+        Those that wait for the throttle leave at once: what they wait for has not begun.
+        """
         self.is_stopping = True
         self.pump.stop_waiting()
+        self.cut_throttled()
         if self.lives:
             await asyncio.wait(list(self.lives), timeout=self.stop_timeout)
         while self.lives:
@@ -178,6 +202,14 @@ class Engine:
                     task.cancel()
             await asyncio.wait(list(self.lives), timeout=CANCEL_AGAIN_SECONDS)
         self.finished.set()
+
+    def cut_throttled(self) -> None:
+        """Cut the tasks that wait for the throttle, or will; what users do at their leave may wait."""
+        lives = {id(life.user): life for life in self.lives.values()}
+        waiting = self.pump.throttled()
+        self.pump.on_wait = lambda user: lives[id(user)].cut() if id(user) in lives else None
+        for user in waiting:
+            self.pump.on_wait(user)
 
     def tell(self, event: str, number: int, roster: Roster) -> None:
         if self.order.tells_of_users:

@@ -79,6 +79,7 @@ class Office(Protocol):
     records: Records
     is_stopping: bool
     stop_timeout: float
+    iterations: int  # passes after which a user leaves; 0: it stays
 
     def task_failed(self, name: str, duty: Duty, error: BaseException) -> None:
         """Show the traceback of a task that raised."""
@@ -90,10 +91,23 @@ class Life:
     def __init__(self, office: Office, roster: Roster, user: User) -> None:
         self.office, self.roster, self.user = office, roster, user
         self.is_leaving = False  # `on_stop` is all that is left
+        self.passes = 0  # that were completed
 
     @property
     def is_over(self) -> bool:
-        return self.office.is_stopping or self.user.is_stopped
+        return self.office.is_stopping or self.user.is_stopped or 0 < self.office.iterations <= self.passes
+
+    def retire(self) -> None:
+        """Leave after the present task, without waiting; a task that takes longer than --stop-timeout is cut."""
+        self.user.stop()
+        self.user.hurry()
+        asyncio.get_running_loop().call_later(self.office.stop_timeout, self.cut)
+
+    def cut(self) -> None:
+        if self.task is not None and not self.is_leaving:
+            self.task.cancel()
+
+    task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Live until the test stops or the user does. A cancel cuts the present task; `on_stop` still runs."""
@@ -151,6 +165,7 @@ class Life:
         self.roster.passes.end(began_ns)
         if self.office.records.passed is not None:
             self.office.records.passed(self.user.number, self.roster.name, began_ns)
+        self.passes += 1
         if self.user.session == "pass":
             self.user.forget()
 

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from gaggle.errors import LoadTestError, ProtocolError
@@ -18,6 +18,7 @@ from gaggle.options import SPECS, Options, Role
 from gaggle.policy import versions
 from gaggle.protocol import decode_worker, encode
 from gaggle.report.model import Incident, Phase, Report, ReportClass
+from gaggle.report.text import render_running
 from gaggle.sources import said
 from gaggle.supervisor import Outcome, Supervisor, with_signals
 from gaggle.transport import LAST_SECONDS, ManagerTransport
@@ -56,6 +57,7 @@ class Managing:
                 self.work_off()
                 if self.recorder.is_due(self.now()):
                     self.note()
+                self.print_running_metrics()
                 await asyncio.sleep(TICK_SECONDS)
             if not self.outcome.was_interrupted:
                 await self.finish()
@@ -78,6 +80,7 @@ class Managing:
             most_wait=options.expect_workers_max_wait,
             least_workers=options.min_workers,
             stop_timeout=options.stop_timeout,
+            throttle=options.throttle_requests,
         )
 
     def open_door(self) -> None:
@@ -180,6 +183,16 @@ class Managing:
             self.manager.stop("threshold", boot_ns())
             self.work_off()
 
+    def print_running_metrics(self) -> None:
+        """Print what workers have told so far, when it is time."""
+        every, now = self.supervisor.options.running_metrics, time.time()
+        if every and self.began_at and now >= max(self.began_at, self.printed_at) + every:
+            self.printed_at = now
+            LOGGER.info("printing running metrics after %d seconds...", round(now - self.began_at))
+            self.say(render_running(replace(self.report(), duration=now - self.began_at)))
+
+    printed_at = 0.0
+
     def incident(self, kind: str, text: str) -> None:
         LOGGER.warning("%s", text)
         self.incidents.append(Incident(time.time(), kind, text))
@@ -233,6 +246,7 @@ class Managing:
             load_test=str(supervisor.parsed.file),
             show_statuses=not supervisor.options.no_status_codes,
             show_errors=not supervisor.options.no_error_summary,
+            show_tasks=not supervisor.options.no_task_metrics,
         )  # fmt: skip
 
     def close(self) -> None:

@@ -160,12 +160,14 @@ class More(Message, frozen=True):
 class Lease(Message, frozen=True):
     """The answer to beat `seq`: users of `epoch` may run for one lease from the moment *before* that beat was sent.
 
-    `clock_ns` is the manager's CLOCK_BOOTTIME when the beat came: the worker reckons its offset from it.
+    `clock_ns` is the manager's CLOCK_BOOTTIME when the beat came: the worker reckons its offset from it. `throttle` is
+    how many requests a second its users may start together, 0 for no limit.
     """
 
     seq: Number
     epoch: Number
     clock_ns: Number
+    throttle: float = 0.0
 
 
 class Ack(Message, frozen=True):

@@ -12,6 +12,7 @@ from typing import Any
 
 from gaggle import units
 from gaggle.errors import InvalidOption
+from gaggle.needs import check_needs
 from gaggle.options import CONFLICTS, MASK, NEEDS, Kind, Options, Role, Spec, flag, is_stdout, written
 from gaggle.records import KINDS, STDOUT, probe
 from gaggle.sources import DEFAULT_FILE, LOAD_TEST, Parsed, is_shared, subject
@@ -42,6 +43,7 @@ def check(parsed: Parsed, cores: int, role: Role = Role.STANDALONE) -> list[str]
     for name, attempt in ATTEMPTS.items():
         for file in filter(None, _listed(parsed.value(name))):
             _try(parsed.sources.get(name, flag(name)), file, *attempt)
+    check_needs(parsed.options, parsed.sources)
     return _cautions(parsed.options, cores)
 
 

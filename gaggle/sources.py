@@ -229,7 +229,8 @@ def _hint(word: str, words: Iterable[str]) -> str:
 def _from_flags(said: Iterable[Said], specs: Mapping[str, Spec]) -> dict[str, Raw]:
     raws: dict[str, Raw] = {}
     for name, written, text in said:
-        raws[name] = _joined(specs[name], raws.get(name), Raw(written, (text,)))
+        texts = tuple(text.split(",")) if specs[name].splits else (text,)
+        raws[name] = _joined(specs[name], raws.get(name), Raw(written, texts))
     return raws
 
 
@@ -282,10 +283,12 @@ def _from_environment(environ: Mapping[str, str], specs: Mapping[str, Spec]) -> 
     """Return what the variables say, by option; an empty one says nothing, a list is separated by commas."""
     variables = _BUILT_IN if specs is SPECS else _variables(specs)
     given = {name: variable for variable, name in variables.items() if environ.get(variable)}
-    return {
-        name: Raw(source, tuple(environ[source].split(",")) if specs[name].kind is Kind.MANY else (environ[source],))
-        for name, source in given.items()
-    }
+    return {name: Raw(source, _several(specs[name], environ[source])) for name, source in given.items()}
+
+
+def _several(of: Spec, text: str) -> tuple[str, ...]:
+    """Return the texts that a variable has for an option."""
+    return tuple(filter(None, text.split(of.separator))) if of.kind is Kind.MANY else (text,)
 
 
 def _misspelled(environ: Mapping[str, str], specs: Mapping[str, Spec]) -> list[str]:

@@ -7,7 +7,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ class Mark:
     kind: str
     weight: int = 1
     name: str | None = None
+    tags: Sequence[str] | str = ()
 
 
 class UserStopped(Exception):
@@ -110,15 +111,18 @@ def mark(function: JobType, **said: Any) -> JobType:
 @overload
 def task(function: JobType, /) -> JobType: ...
 @overload
-def task(weight: int = 1, /, *, name: str | None = None) -> Callable[[JobType], JobType]: ...
-def task(first: Any = 1, /, *, name: str | None = None) -> Any:
+def task(
+    weight: int = 1, /, *, name: str | None = None, tags: Sequence[str] | str = ()
+) -> Callable[[JobType], JobType]: ...
+def task(first: Any = 1, /, *, name: str | None = None, tags: Sequence[str] | str = ()) -> Any:
     """Mark an `async def` as something a user does. A pass over the tasks does it as often as its weight says.
 
-    `name` is its row in the report, and names its requests that have no name of their own.
+    `name` is its row in the report, and names its requests that have no name of their own. By its `tags` --tags and
+    --exclude-tags choose it.
     """
     if callable(first):
         return mark(first, kind="task")
-    return lambda function: mark(function, kind="task", weight=first, name=name)
+    return lambda function: mark(function, kind="task", weight=first, name=name, tags=tags)
 
 
 class Marker(Protocol):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gaggle import logs
-from gaggle.errors import LoadTestError, ProtocolError
+from gaggle.errors import InvalidOption, LoadTestError, ProtocolError
 from gaggle.joining import NoToken, find_token
 from gaggle.logs import LOGGER
 from gaggle.metrics import Snapshot
@@ -56,7 +56,7 @@ class Working:
         try:
             with_signals(self.signalled)
             self.supervisor.begin_records()
-            self.supervisor.may_reset = False
+            self.supervisor.may_reset = self.supervisor.ends_by_itself = False
             self.worker = Worker(self.hello(), state="waiting")
             LOGGER.info("worker connecting to manager at tcp://%s:%d", options.manager_host, options.manager_port)
             while not self.is_over:
@@ -202,6 +202,7 @@ class Working:
             for block in deed.blocks:
                 self.supervisor.add(block)
         elif isinstance(deed, Allow):
+            self.supervisor.throttle_to(deed.throttle)
             self.supervisor.allow(deed.until_ns)
         elif isinstance(deed, Halt):
             self.halt(deed.reason)
@@ -227,12 +228,14 @@ class Working:
         supervisor.own = options.pop("own", {})
         supervisor.options = replace(supervisor.options, **options)
         supervisor.seed, supervisor.shared = assign.seed, assign.shared
-        supervisor.plan, supervisor.settings = Plan(assign.users, assign.hatch_rate), settings_of(supervisor.options)
+        supervisor.plan = Plan.of(supervisor.options)
+        supervisor.settings = settings_of(supervisor.options)
         self.blocks = assign.blocks
         supervisor.renew(assign.blocks[0])
         try:
+            supervisor.choose()
             await supervisor.fork_engines()
-        except LoadTestError as error:
+        except (LoadTestError, InvalidOption) as error:
             self.worker.failed(str(error))
             return
         if self.worker.epoch != assign.epoch:
@@ -246,7 +249,7 @@ class Working:
         self.work_off()
 
     def start(self, deed: Start) -> None:
-        rate = self.supervisor.options.hatch_rate
+        rate = self.supervisor.plan.hatch_rate
         LOGGER.info("entering gaggle mode, starting load test")
         LOGGER.info("prepared to start 1 user every %.2f seconds", self.supervisor.block.step / rate)
         self.supervisor.go(deed.t0_ns - boot_ns() + time.monotonic_ns())

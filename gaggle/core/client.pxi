@@ -51,7 +51,7 @@ cdef class Site:
         host = settings.base or getattr(cls, "default_host", None)
         self.base = Url.parse(host) if host else None
         self.headers = HeaderList.of({"user-agent": ("User-Agent", settings.user_agent)}).with_fields(
-            getattr(cls, "default_headers", {}))
+            getattr(cls, "default_headers", {})).with_fields(settings.headers)
         self.timeout_ns = client_nanoseconds(settings.timeout)
         return self
 
@@ -76,7 +76,9 @@ cdef class Client:
     cdef public int64_t number     # of the user, from 1 over the whole test; 0 outside of one
     cdef uint32_t drawn            # requests that were drawn for the request log or not
     cdef uint64_t luck             # state of the user's chances: 8 bytes, where random.Random has 2,500
+    cdef bytes source              # where it connects from; None: as the kernel chooses
     cdef bint keeps_sessions       # the share keeps TLS sessions
+    cdef bint is_hurried           # its pauses end at once
 
     def __cinit__(self, *args, **kwargs):
         if pump_current is None:
@@ -85,6 +87,7 @@ cdef class Client:
         self.site = self.pump.site_of(type(self))
         self.base = self.site.base
         self.scope_in_use = self.pump.no_scope
+        self.source = self.pump.next_source()
 
     def __dealloc__(self):
         if self.share != NULL:
@@ -157,8 +160,15 @@ cdef class Client:
         return self.active
 
     def pause(self, double seconds):
-        """Return an awaitable that ends after `seconds`, or at once when the engine stops waiting."""
-        return self.pump.wait_until(clock_ns() + client_nanoseconds(seconds))
+        """Return an awaitable that ends after `seconds`, or at once when the engine stops waiting, or this user."""
+        cdef Wait wait = self.pump.wait_until(0 if self.is_hurried else clock_ns() + client_nanoseconds(seconds))
+        wait.client = self
+        return wait
+
+    def hurry(self):
+        """End this user's pauses now, and those that begin later at once: it is to leave."""
+        self.is_hurried = True
+        self.pump.end_waits(self)
 
     def record(self, str kind, str name, double seconds, error=None):
         """Count something that is not HTTP, like a request: `kind` stands where the method does."""
@@ -198,6 +208,13 @@ cdef class Client:
             curl_share_cleanup(self.share)
             self.share = NULL
             self.keeps_sessions = False
+
+    cdef int stick(self, Request request) except -1:
+        """A redirect has led to another host: the user's paths are joined to that one from now on."""
+        cdef Url base = self.base
+        if base is request.prepared.base and base is not None and request.prepared.url.origin == base.origin != request.url.origin:
+            self.base = self.pump.base_at(request.url.origin)
+        return 0
 
     cdef Request open(self, str method, object url, dict options):
         cdef Request request = Request.__new__(Request)
@@ -396,7 +413,7 @@ cdef class Client:
         cdef Request request = self.newest, oldest = None
         cdef str free = None, full = None      # origins: many that wait are for the same one
         while request is not None:
-            if request.exchange is None and not request.is_ended and request.url.origin is not full:
+            if request.exchange is None and not (request.is_ended or request.is_waiting) and request.url.origin is not full:
                 if request.url.origin is free or self.on_wire(request.url) < REQUEST_MOST_TO_A_HOST:
                     oldest, free = request, request.url.origin
                 else:

@@ -30,6 +30,7 @@ cdef int link_adopted = -1                     # the descriptor that libcurl mus
 cdef class Dialer:
     """An easy handle that only connects. Plain connections leave it at once; a TLS connection keeps it for life."""
     cdef CURL* easy
+    cdef bytes source              # as in Transfer
     cdef char error[256]
 
     @staticmethod
@@ -91,6 +92,9 @@ cdef class Link(Exchange):
         curl_easy_setopt(easy, CURLOPT_PRIVATE, <void*>self)
         curl_easy_setopt(easy, CURLOPT_URL, PyBytes_AS_STRING(request.url_text))
         curl_easy_setopt(easy, CURLOPT_SHARE, request.client.share_for(request.url) if self.is_secure else NULL)
+        if request.client.source is not self.dialer.source:
+            self.dialer.source = request.client.source
+            curl_easy_setopt(easy, CURLOPT_INTERFACE, PyBytes_AS_STRING(self.dialer.source))
         if curl_multi_add_handle(self.pump.multi, easy):
             raise RuntimeError("libcurl refused a handle")
         return 0

@@ -20,20 +20,25 @@ cdef dict REQUEST_ERRORS = {
     26: "the source of the body failed",
     42: "the source of the body failed",
     28: "connect timeout",
+    45: "cannot connect from the source address",
     35: "TLS handshake failed",
     43: "answer is not HTTP",      # a trailer that is no field
     47: "too many redirects",
     52: "closed without an answer",
     55: "send failed",
     56: "connection lost",
+    58: "client certificate cannot be used",
+    59: "no such cipher",
     60: "certificate refused",
     61: "bad content encoding",
     65: "streamed body cannot be sent again",
     77: "CA file cannot be read",
     92: "HTTP/2 stream error",
+    95: "HTTP/3 error",
+    96: "HTTP/3 cannot connect",
     100: "too many header fields",
 }
-cdef frozenset REQUEST_CONNECT_ERRORS = frozenset((3, 5, 6, 7, 28, 35, 60, 77))
+cdef frozenset REQUEST_CONNECT_ERRORS = frozenset((3, 5, 6, 7, 28, 35, 45, 58, 59, 60, 77, 96))
 cdef tuple REQUEST_BODY_FIELDS = ("content-type", "content-length", "content-encoding", "transfer-encoding")
 cdef tuple REQUEST_SECRET_FIELDS = ("authorization", "cookie", "proxy-authorization")
 
@@ -61,22 +66,29 @@ cdef class Request(Promise):
     cdef Request older             # the user's requests under way, newest first
     cdef Request newer
     cdef bint is_linked
+    cdef bint is_waiting           # for the throttle: it has not begun, and counts for nothing yet
     cdef bint is_delayed           # counted; the answer is handed over when the timer fires
     cdef bint is_ended             # the stream has had its last byte
 
     cdef int begin(self) except -1:
+        """Start now, or when the throttle lets it."""
+        cdef Prepared prepared = self.prepared
+        if prepared.stream_source is not None:
+            self.upload = Upload.of(prepared.stream_source)
+            self.upload.begin(self.pump.loop)
+        self.url = prepared.url
+        self.client.link(self)
+        return self.start() if self.pump.gate.admits(self) else 0
+
+    cdef int start(self) except -1:
         """Count it, start its clock, and put it on the wire, unless six to that host are there already."""
         cdef Prepared prepared = self.prepared
         clock_check_lease(self.pump.arena.header.lease_until_ns)
         self.started_ns = clock_ns()
         self.pump.arena.at(prepared.slot).counts[STARTED] += 1
-        self.url, self.url_text, self.verb = prepared.url, prepared.url_text, prepared.verb
+        self.url_text, self.verb = prepared.url_text, prepared.verb
         self.body, self.custom = prepared.body, prepared.custom
         self.headers = prepared.headers if prepared.headers is not None else self.client.header_list()
-        if prepared.stream_source is not None:
-            self.upload = Upload.of(prepared.stream_source)
-            self.upload.begin(self.pump.loop)
-        self.client.link(self)
         self.pump.timers.set(self, self.started_ns + prepared.timeout_ns)
         if self.client.active <= REQUEST_MOST_TO_A_HOST or self.client.on_wire(self.url) < REQUEST_MOST_TO_A_HOST:
             self.send()
@@ -236,6 +248,8 @@ cdef class Request(Promise):
         self.claim(response)
         slot.counts[ANSWERED] += 1
         slot_status(slot, response.status)
+        if self.hops is not None and self.pump.settings.sticky:
+            self.client.stick(self)
         self.judge(response)
         return self.finish(response)
 
@@ -340,7 +354,10 @@ cdef class Request(Promise):
         if self.exchange is not None:
             self.count_hop()
         self.leave()
-        self.pump.arena.at(self.prepared.slot).counts[UNFINISHED] += 1
+        if self.is_waiting:
+            self.pump.gate.forget(self)
+        else:
+            self.pump.arena.at(self.prepared.slot).counts[UNFINISHED] += 1
         self.end()
         if self.response is not None:
             self.response.request = self.response = None

@@ -101,6 +101,7 @@ class Report:
     load_test: str = ""
     show_statuses: bool = True
     show_errors: bool = True
+    show_tasks: bool = True
     notes: tuple[str, ...] = ()
     series: Series = field(default_factory=lambda: Series(0.0))
     thresholds: tuple[Judgement, ...] = ()
@@ -122,6 +123,8 @@ class Report:
 
         What was counted under a name that the load test does not have follows, by class and name.
         """
+        if not self.show_tasks:
+            return []
         rows = {row.key: row for row in self.snapshot.tasks()}
         classes = {known.name: [_pop(rows, known.name, task) for task in _once(known.tasks)] for known in self.classes}
         for row in rows.values():
