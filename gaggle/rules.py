@@ -71,6 +71,10 @@ def _check_workers(parsed: Parsed) -> None:
         raise InvalidOption(source, count, f"The {source} option must be set to at least 1.")
     if count > parsed.options.users:
         raise InvalidOption(source, count, f"The {source} option can not be set to a value larger than --users option.")
+    if options.resume and not options.state_file:
+        source = sources.get("resume", "--resume")
+        detail = f"{subject('resume', source)} can not be set without also setting the --state-file option."
+        raise InvalidOption(source, "true", detail)
 
 
 def load_test_of(parsed: Parsed) -> Path:
@@ -138,6 +142,7 @@ def _no_folder(file: str) -> None:
 ATTEMPTS: dict[str, tuple[Callable[[str], None], str]] = {
     "cacert": (_certificates, "The certificates can not be read"),
     "report_file": (_room_for, "The report can not be written"),
+    "state_file": (_room_for, "The state can not be written"),
 }
 
 

@@ -13,7 +13,8 @@
                     the most frequent first; "method" is empty unless a request's, "user" unless a task's
     incidents       [{"at", "kind", "text"}]
     phases          [{"action", "started", "stopped", "users_from", "users_to"}]
-    engines         [{"index", "cpu_seconds", "wall_seconds", "requests", "busy"}]; busy is the share of a core
+    engines         [{"index", "cpu_seconds", "wall_seconds", "requests", "worker", "busy"}]; busy is the share of
+                    a core, worker 0 where there is no gaggle
     lag             times: how long responses waited for gaggle itself
 
     row     started, answered, broken, failed, forgiven, unfinished, hops, resent, bytes_in, bytes_out: the counters;
