@@ -31,6 +31,7 @@ BLOCKED_NS = 100_000_000
 BLOCKED_SIGNAL = signal.SIGUSR2
 LONGEST_TRACEBACK = 20_000
 CANCEL_AGAIN_SECONDS = 0.5
+LATE_NS = 2_000_000_000  # after T0: then users have been at work elsewhere. An engine that is slow to start catches up
 # Python's collector must not look at every user again and again: at 10,000 users that stopped the engine for 120 ms.
 USERS_BETWEEN_FREEZES = 1_000
 
@@ -131,11 +132,14 @@ class Engine:
         Users that were at work elsewhere come back at the same rate from now on, not all at once.
         """
         began_ns = time.monotonic_ns()
+        is_late = began_ns - t0_ns > LATE_NS
         classes = [(roster.cls.weight, roster.cls.fixed_count) for roster in self.rosters]
         layout, rate, block = plan.layout(classes, self.order.users), self.order.hatch_rate, spawning.block
         for turn, (number, place) in enumerate(zip(block.numbers(), block.places(), strict=True)):
             due_ns = t0_ns + int(plan.due(number, rate) * 1e9)
-            await self.pump.wait_until_ns(max(due_ns, began_ns + int(turn * block.step / rate * 1e9)))
+            if is_late:
+                due_ns = max(due_ns, began_ns + int(turn * block.step / rate * 1e9))
+            await self.pump.wait_until_ns(due_ns)
             if self.is_stopping:
                 return
             if spawning.wants(number):

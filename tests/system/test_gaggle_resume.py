@@ -1,4 +1,4 @@
-"""A manager that is killed and started again takes up its test; a worker that comes late, or comes back, gets a share."""
+"""A manager that is killed and started again takes up its test; a worker that comes late or again gets a share."""
 
 from __future__ import annotations
 
