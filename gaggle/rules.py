@@ -71,10 +71,8 @@ def _check_workers(parsed: Parsed) -> None:
         raise InvalidOption(source, count, f"The {source} option must be set to at least 1.")
     if count > parsed.options.users:
         raise InvalidOption(source, count, f"The {source} option can not be set to a value larger than --users option.")
-    if options.resume and not options.state_file:
-        source = sources.get("resume", "--resume")
-        detail = f"{subject('resume', source)} can not be set without also setting the --state-file option."
-        raise InvalidOption(source, "true", detail)
+    if parsed.is_set("resume") and not parsed.is_set("state_file"):
+        raise _refused(parsed, "resume", "can not be set without also setting the --state-file option")
 
 
 def load_test_of(parsed: Parsed) -> Path:
