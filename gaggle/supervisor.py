@@ -229,7 +229,7 @@ class Supervisor:
                 self.stop("run time")
             if self.stop_reason:
                 self.end_the_stuck()
-            if self.recorder.is_due(self.now()):
+            if self.is_running and self.recorder.is_due(self.now()):  # a worker waits for the go-ahead first
                 self.note()
             await asyncio.sleep(TICK_SECONDS)
         self.ended_at = time.time()
