@@ -298,7 +298,8 @@ class Working:
         """Look after the engines of an epoch; at their end, send the rest of what they counted."""
         await self.supervisor.watch()
         self.watching = None
-        self.worked, self.working_since = self.worked + time.monotonic() - self.working_since, 0.0
+        if self.working_since:
+            self.worked, self.working_since = self.worked + time.monotonic() - self.working_since, 0.0
         self.tell_health()
         self.tick()  # engines may have seen before us that the lease is over
         self.freeze()
