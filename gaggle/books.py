@@ -46,8 +46,9 @@ class Books:
     def end(self, hands: Iterable[Hand]) -> None:
         """Note what CPU time the engines have used by now, which cannot be asked any more when they have gone."""
         for hand in hands:
-            used = hand.cpu_seconds() - self.cpu_before.get(hand.pid, 0.0)
-            self.cpu[hand.index] = self.cpu.get(hand.index, 0.0) + used
+            before, now = self.cpu_before.get(hand.pid, 0.0), hand.cpu_seconds()
+            self.cpu[hand.index] = self.cpu.get(hand.index, 0.0) + max(now - before, 0.0)
+            self.cpu_before[hand.pid] = now
 
     def busiest(self, hands: Iterable[Hand], seconds: float) -> float:
         """Return the share of a core that the busiest engine used in the `seconds` since this was last asked."""
@@ -62,6 +63,18 @@ class Books:
         self.requests[hand.index] = self.requests.get(hand.index, 0) + sum(row.count for row in found.requests())
         self.left = self.left + found
         hand.arena.close()
+
+    def so_far(self, hands: Iterable[Hand]) -> dict[int, tuple[float, int]]:
+        """Return the CPU time (s) and the requests of each engine up to now, of those that have gone too."""
+        found = {
+            index: (self.cpu.get(index, 0.0), self.requests.get(index, 0)) for index in {*self.cpu, *self.requests}
+        }
+        for hand in hands:
+            cpu, requests = found.get(hand.index, (0.0, 0))
+            used = max(hand.cpu_seconds() - self.cpu_before.get(hand.pid, 0.0), 0.0)
+            count = sum(row.count for row in Snapshot.read(hand.arena).requests())
+            found[hand.index] = cpu + used, requests + count
+        return found
 
     def healths(self, engines: int, wall: float) -> tuple[EngineHealth, ...]:
         """Return how hard each engine worked in the `wall` seconds that were measured."""

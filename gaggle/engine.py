@@ -9,10 +9,11 @@ import os
 import random
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import CodeType, FrameType
 from typing import Any
 
@@ -31,6 +32,7 @@ BLOCKED_NS = 100_000_000
 BLOCKED_SIGNAL = signal.SIGUSR2
 LONGEST_TRACEBACK = 20_000
 CANCEL_AGAIN_SECONDS = 0.5
+LATE_NS = 2_000_000_000  # after T0: then users have been at work elsewhere. An engine that is slow to start catches up
 # Python's collector must not look at every user again and again: at 10,000 users that stopped the engine for 120 ms.
 USERS_BETWEEN_FREEZES = 1_000
 
@@ -58,8 +60,19 @@ class Order:
     @classmethod
     def of(cls, fields: dict[str, Any]) -> Order:
         """Make one of plain data, as it comes over a channel."""
-        made = {"block": Block(**fields["block"]), "plan": Plan(**fields["plan"]), "records": Wanted(**fields["records"])}
-        return cls(**{**fields, **made})
+        kinds = {"block": Block, "plan": Plan, "records": Wanted}
+        return cls(**{**fields, **{name: kind(**fields[name]) for name, kind in kinds.items()}})
+
+
+@dataclass(slots=True)
+class Spawning:
+    """Users that are to start one after the other, and the numbers of those that shall not any more."""
+
+    block: Block
+    unwanted: list[range] = field(default_factory=list)
+
+    def wants(self, number: int) -> bool:
+        return not any(number in numbers for numbers in self.unwanted)
 
 
 class Engine:
@@ -78,6 +91,8 @@ class Engine:
         self.lives: dict[asyncio.Task[None], Life] = {}
         self.shown: set[str] = set()
         self.spawners: set[asyncio.Task[None]] = set()
+        self.spawnings = [Spawning(order.block)]
+        self.drops: set[asyncio.Task[None]] = set()
         self.finished = asyncio.Event()
 
     def run(self) -> None:
@@ -108,9 +123,14 @@ class Engine:
             os._exit(1)
         if message.kind == "start":
             self.records.begin(self.order.t0_ns or message.fields["t0_ns"])
-            self.begin(self.order.block, message.fields["t0_ns"], self.order.is_replacement)
+            self.begin(self.spawnings[0], message.fields["t0_ns"])
         elif message.kind == "add":
-            self.begin(Block(**message.fields["block"]), message.fields["t0_ns"], True)
+            self.spawnings.append(Spawning(Block(**message.fields["block"])))
+            self.begin(self.spawnings[-1], message.fields["t0_ns"])
+        elif message.kind == "drop":
+            task = self.loop.create_task(self.drop(Block(**message.fields["block"])))
+            self.drops.add(task)
+            task.add_done_callback(self.drops.discard)
         elif message.kind == "decrease":
             self.begin_decrease(message.fields["t0_ns"])
         elif message.kind == "throttle":
@@ -118,26 +138,32 @@ class Engine:
         elif message.kind == "stop":
             self.stopper = self.loop.create_task(self.stop())
 
-    def begin(self, block: Block, t0_ns: int, is_taken_over: bool) -> None:
+    def begin(self, spawning: Spawning, t0_ns: int) -> None:
         """Start the users of a block, each when it is due."""
-        task = self.loop.create_task(self.spawn(block, t0_ns, is_taken_over))
+        task = self.loop.create_task(self.spawn(spawning, t0_ns))
         self.spawners.add(task)
 
-    async def spawn(self, block: Block, t0_ns: int, is_taken_over: bool) -> None:
+    async def spawn(self, spawning: Spawning, t0_ns: int) -> None:
         """Start user i at T0 + (i - 1) / hatch_rate, in whichever engine it lives.
 
-        Users that were at work elsewhere come back at the same rate from `t0_ns` on, not all at once.
+        Users that were at work elsewhere come back at the same rate from now on, not all at once.
         """
+        began_ns = time.monotonic_ns()
+        is_late = began_ns - t0_ns > LATE_NS
         classes = [(roster.cls.weight, roster.cls.fixed_count) for roster in self.rosters]
-        layout, rate = plan.layout(classes, self.order.plan.users), self.order.plan.hatch_rate
+        wanted, block = self.order.plan, spawning.block
+        layout, rate = plan.layout(classes, wanted.users), wanted.hatch_rate
         for turn, (number, place) in enumerate(zip(block.numbers(), block.places(), strict=True)):
-            due = turn * block.step / rate if is_taken_over else plan.due(number, rate)
-            await self.pump.wait_until_ns(t0_ns + int(due * 1e9))
+            due_ns = t0_ns + int(plan.due(number, rate) * 1e9)
+            if is_late:
+                due_ns = max(due_ns, began_ns + int(turn * block.step / rate * 1e9))
+            await self.pump.wait_until_ns(due_ns)
             if self.is_stopping:
                 return
             if self.is_decreasing:
                 break
-            self.hatch(number, self.rosters[layout[place]])
+            if spawning.wants(number):
+                self.hatch(number, self.rosters[layout[place]])
             if (turn + 1) % USERS_BETWEEN_FREEZES == 0:
                 gc.freeze()
         gc.freeze()
@@ -172,7 +198,9 @@ class Engine:
 
     def finish_when_empty(self) -> None:
         busy = any(not task.done() and task is not asyncio.current_task() for task in self.spawners)
-        if not self.lives and (self.is_stopping or not busy):
+        # Who had to give users away may be given others.
+        may_finish = not (busy or self.spawnings[0].unwanted)
+        if not self.lives and (self.is_stopping or may_finish):
             self.finished.set()
 
     def begin_decrease(self, t0_ns: int) -> None:
@@ -210,6 +238,26 @@ class Engine:
         self.pump.on_wait = lambda user: lives[id(user)].cut() if id(user) in lives else None
         for user in waiting:
             self.pump.on_wait(user)
+
+
+    async def drop(self, block: Block) -> None:
+        """Let those users of a block that are here leave as at the stop, and say when the last one has."""
+        numbers = block.numbers()
+        for spawning in self.spawnings:
+            spawning.unwanted.append(numbers)
+        leaving = {task: life for task, life in self.lives.items() if life.user.number in numbers}
+        for task, life in leaving.items():
+            life.user.stop()
+            if life.is_resting:
+                task.cancel()
+        if leaving:
+            await asyncio.wait(leaving, timeout=self.stop_timeout)
+        while alive := [task for task in leaving if not task.done()]:
+            for task in alive:
+                if not leaving[task].is_leaving:
+                    task.cancel()
+            await asyncio.wait(alive, timeout=CANCEL_AGAIN_SECONDS)
+        self.channel.send("dropped", block=asdict(block))
 
     def tell(self, event: str, number: int, roster: Roster) -> None:
         if self.order.tells_of_users:

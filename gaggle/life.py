@@ -92,6 +92,7 @@ class Life:
         self.office, self.roster, self.user = office, roster, user
         self.is_leaving = False  # `on_stop` is all that is left
         self.passes = 0  # that were completed
+        self.is_resting = False  # between two tasks
 
     @property
     def is_over(self) -> bool:
@@ -212,10 +213,14 @@ class Life:
             seconds = 1.0
             self.office.task_failed(self.roster.name, self.roster.tasks[0], error)
         has_waited = self.office.pump.turns != turns
-        if seconds > 0:
-            await self.user.pause(seconds)
-        elif not has_waited:
-            await self.user.pause(STUMBLE_SECONDS if stumbled else 0)
+        self.is_resting = True
+        try:
+            if seconds > 0:
+                await self.user.pause(seconds)
+            elif not has_waited:
+                await self.user.pause(STUMBLE_SECONDS if stumbled else 0)
+        finally:
+            self.is_resting = False
 
 
 def is_being_cancelled() -> bool:

@@ -383,7 +383,9 @@ class Options:
 
     running_metrics: float = option(METRICS, 0.0, units.seconds, "Print the metrics so far, every TIME", metavar="TIME",
         shown="0, never", sent=False, aliases=("--print-stats",))
-    no_reset_metrics: bool = switch(METRICS, "Keep what was counted while users started")
+    no_reset_metrics: bool = switch(METRICS, "Keep what was counted while users started", roles=Role.STANDALONE)
+    reset_metrics: bool = switch(METRICS, "Forget what was counted while users started: a gaggle keeps it",
+        roles=Role.MANAGER)
     report_file: tuple[str, ...] = option(METRICS, (), report_name,
         "Write a report, in the format of its suffix; - is stdout; may be repeated",
         metavar="FILE", kind=Kind.MANY, sent=False)
@@ -440,6 +442,12 @@ class Options:
     no_hash_check: bool = switch(GAGGLE, "Let in workers with another load test", roles=Role.MANAGER, sent=False)
     on_worker_loss: str = option(GAGGLE, "redistribute", units.word("redistribute", "continue", "stop"),
         "What becomes of a lost worker's users", metavar="WHAT", roles=Role.MANAGER, sent=False)
+    rebalance: bool = switch(GAGGLE, "Give workers that come while the test runs a share of the users",
+        roles=Role.MANAGER, sent=False)
+    state_file: str | None = option(GAGGLE, None, file_name, "Keep the test here, for a manager that takes it up",
+        metavar="FILE", shown="", roles=Role.MANAGER, sent=False)
+    resume: bool = switch(GAGGLE, "Take up the test that --state-file holds, if it holds one",
+        roles=Role.MANAGER, sent=False)
     worker: bool = switch(GAGGLE, "Take part in a gaggle", roles=Role.WORKER, sent=False)
     manager_host: str = option(GAGGLE, "127.0.0.1", str, "Where the manager is", metavar="HOST",
         roles=Role.WORKER, sent=False)

@@ -135,6 +135,14 @@ class Block:
         """Return where their classes stand in the layout."""
         return range(self.place, self.place + self.place_step * self.count, self.place_step)
 
+    def parted(self, count: int) -> tuple[Block, Block]:
+        """Return the block's first `count` users, and those after them."""
+        first, place = self.first + self.step * count, self.place + self.place_step * count
+        return (
+            Block(self.first, self.step, count, self.place, self.place_step),
+            Block(first, self.step, self.count - count, place, self.place_step),
+        )
+
     def split(self, parts: int) -> list[Block]:
         """Return the block divided among `parts`, which take turns; some may be empty."""
         return [
@@ -147,6 +155,24 @@ class Block:
             )
             for part, count in enumerate(share(self.count, parts))
         ]
+
+
+def cut(mine: Sequence[Block], count: int) -> tuple[list[Block], list[Block]]:
+    """Return what is left of some blocks, and the last `count` users, which are cut off. Both may be empty."""
+    left, off = list(mine), []
+    while count > 0 and left:
+        last = left.pop()
+        kept, gone = last.parted(max(last.count - count, 0))
+        off.append(gone)
+        count -= gone.count
+        left += [kept] if kept.count else []
+    return left, off
+
+
+def without(own: Block, gone: Block) -> Block:
+    """Return the first users of a block, without its last ones if those are `gone`."""
+    kept, last = own.parted(max(own.count - gone.count, 0))
+    return kept if last == gone else own
 
 
 def blocks(users: int, workers: int) -> list[Block]:

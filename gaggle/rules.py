@@ -79,6 +79,8 @@ def _check_workers(parsed: Parsed) -> None:
         raise InvalidOption(source, count, f"The {source} option must be set to at least 1.")
     if count > parsed.options.users:
         raise InvalidOption(source, count, f"The {source} option can not be set to a value larger than --users option.")
+    if parsed.is_set("resume") and not parsed.is_set("state_file"):
+        raise _refused(parsed, "resume", "can not be set without also setting the --state-file option")
 
 
 def _check_apart(parsed: Parsed) -> None:
@@ -167,6 +169,7 @@ ATTEMPTS: dict[str, tuple[Callable[[str], None], str]] = {
     "cacert": (_certificates, "The certificates can not be read"),
     "report_file": (_room_for, "The report can not be written"),
     **{name: (_writable, f"The {name.replace('_', ' ')} can not be written") for name in LOGS},
+    "state_file": (_room_for, "The state can not be written"),
 }
 
 

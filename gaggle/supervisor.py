@@ -65,6 +65,9 @@ class Supervisor:
         self.recorder = Recorder()
         self.deaths: dict[int, list[float]] = {}
         self.added: list[Block] = []  # users that were at work elsewhere
+        self.dropped: list[Block] = []  # users that others have now, or will have
+        self.dropping: dict[Block, set[int]] = {}  # -> the engines (pids) that still have some of them
+        self.on_dropped: Callable[[Block], None] = lambda block: None
         self.ended: list[Hand] = []  # engines that would not stop
         self.said: set[str] = set()
         self.block = Block(1, 1, 0, 0)  # the users of this machine
@@ -276,7 +279,7 @@ class Supervisor:
                 self.keep_to_the_plan()
             if self.stop_reason:
                 self.end_the_stuck()
-            if self.recorder.is_due(self.now()):
+            if self.is_running and self.recorder.is_due(self.now()):  # a worker waits for the go-ahead first
                 self.note()
             await asyncio.sleep(TICK_SECONDS)
         self.tell_lost()
@@ -371,6 +374,7 @@ class Supervisor:
         """Be ready for users again, after others have stopped here."""
         self.block, self.ready, self.is_running, self.all_started = block, 0, False, False
         self.stop_reason, self.lease_until_ns, self.added, self.is_decreasing = None, 0, [], False
+        self.dropped, self.dropping = [], {}
         self.engines = min(self.options.engines or usable_cores(), max(block.count, 1))
 
     def allow(self, until_ns: int) -> None:
@@ -391,7 +395,24 @@ class Supervisor:
         """Start an engine's part of these users."""
         part = block.split(self.engines)[hand.index]
         if part.count:
-            hand.channel.send("add", block=asdict(part), t0_ns=time.monotonic_ns())
+            hand.channel.send("add", block=asdict(part), t0_ns=self.t0_ns)
+
+    def drop(self, block: Block) -> None:
+        """Let the last users of one of our blocks leave; `on_dropped` is called when they have."""
+        mine = [plan.without(own, block) for own in (self.block, *self.added)]
+        self.block, self.added = mine[0], [own for own in mine[1:] if own.count]
+        self.dropped.append(block)
+        self.dropping[block] = {hand.pid for hand in self.crew.hands.values()}
+        self.crew.tell_all("drop", block=asdict(block))
+        self.has_dropped(0)
+
+    def has_dropped(self, pid: int) -> None:
+        """An engine has none of the users that are to leave, of any block, as it is gone."""
+        for block, engines in list(self.dropping.items()):
+            engines.discard(pid)
+            if not engines:
+                del self.dropping[block]
+                self.on_dropped(block)
 
     def kill_all(self) -> None:
         """End all engines now. What they counted is kept."""
@@ -462,7 +483,9 @@ class Supervisor:
         self.ready += 1
         hand.is_ready = True
         if hand.order.is_replacement:
-            hand.channel.send("start", t0_ns=time.monotonic_ns())
+            for block in self.dropped:  # since it was ordered
+                hand.channel.send("drop", block=asdict(block))
+            hand.channel.send("start", t0_ns=self.t0_ns)
             for block in self.added:
                 self.add_to(hand, block)
             if self.stop_reason:
@@ -470,6 +493,13 @@ class Supervisor:
 
     def heard_done(self, hand: Hand, fields: dict[str, Any]) -> None:
         hand.is_done = True
+
+    def heard_dropped(self, hand: Hand, fields: dict[str, Any]) -> None:
+        block = Block(**fields["block"])
+        engines = self.dropping.get(block, set())
+        engines.discard(hand.pid)
+        if not engines and self.dropping.pop(block, None) is not None:
+            self.on_dropped(block)
 
     def heard_user(self, hand: Hand, fields: dict[str, Any]) -> None:
         verb = "launching" if fields["event"] == "launching" else "exiting"
@@ -506,6 +536,7 @@ class Supervisor:
         """An engine has ended: as it should, or with its users, who then start again in a new one."""
         was_done = hand.is_done or hand in self.ended
         self.books.close(hand)
+        self.has_dropped(hand.pid)
         if was_done or (not self.is_running and self.stop_reason) or self.has_lapsed(status):
             return
         why = how_ended(status)
@@ -599,6 +630,7 @@ HEARD: dict[str, Callable[[Supervisor, Hand, dict[str, Any]], None]] = {
     "ready": Supervisor.heard_ready,
     "done": Supervisor.heard_done,
     "user": Supervisor.heard_user,
+    "dropped": Supervisor.heard_dropped,
     "traceback": Supervisor.heard_traceback,
     "blocked": Supervisor.heard_blocked,
     "lost": Supervisor.heard_lost,

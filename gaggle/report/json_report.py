@@ -20,7 +20,8 @@ format can be made and runs can be merged; nothing that a reader of the JSON can
                     the most frequent first; "method" is empty unless a request's, "user" unless a task's
     incidents       [{"at", "kind", "text"}]
     phases          [{"action", "started", "stopped", "users_from", "users_to"}]
-    engines         [{"index", "cpu_seconds", "wall_seconds", "requests", "busy"}]; busy is the share of a core
+    engines         [{"index", "cpu_seconds", "wall_seconds", "requests", "worker", "busy"}]; busy is the share of
+                    a core, worker 0 where there is no gaggle
     lag             times: how long responses waited for gaggle itself
     series          {"measured_from", "whole": stretches, "named": stretches}: what was counted when. Each has "edges",
                     the moments at which stretches begin, and the end of the last one; "kept", those that stay; "step",

@@ -61,6 +61,11 @@ class EngineHealth:
     cpu_seconds: float
     wall_seconds: float
     requests: int
+    worker: int = 0  # of a gaggle, from 1; 0 where there is none
+
+    @property
+    def name(self) -> str:
+        return f"engine {self.index} of worker {self.worker}" if self.worker else f"engine {self.index}"
 
     @property
     def busy(self) -> float:
@@ -206,7 +211,7 @@ def _saturated(report: Report) -> Iterator[str]:
         worst = max(busy, key=lambda engine: engine.busy)
         yield (
             f"{len(busy)} of {counted(len(report.engines), 'engine')} used more than {BUSY_LIMIT:.0%} of a core "
-            f"(engine {worst.index}: {worst.busy:.0%}); use more engines, more workers or fewer users"
+            f"({worst.name}: {worst.busy:.0%}); use more engines, more workers or fewer users"
         )
 
 
