@@ -12,7 +12,7 @@ READY   := $(VENV)/.ready-$(VERSION)
 BUILT   := $(VENV)/.built-$(VERSION)
 CORE    := setup.py $(shell find gaggle -name '*.pyx' -o -name '*.px[di]')
 
-.PHONY: demo test lint bench golden build lock clean
+.PHONY: demo test lint bench golden docs build lock clean
 .DELETE_ON_ERROR:
 
 demo: build         # against a small site of our own, which --run starts, names as {host}, and stops
@@ -34,6 +34,9 @@ bench: build
 
 golden: build       # rewrites what tests/golden holds: review the diff like code
 	@$(BIN)/pytest --golden
+
+docs: build         # rewrites docs/options.md from the options
+	@$(BIN)/python ci/docs
 
 build: $(BUILT)
 	@:

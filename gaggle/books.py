@@ -18,13 +18,14 @@ class Books:
     baseline: Snapshot = field(default_factory=Snapshot.empty)
     cpu_before: dict[int, float] = field(default_factory=dict)  # by pid, seconds
     cpu: dict[int, float] = field(default_factory=dict)  # by engine, seconds
+    cpu_seen: dict[int, float] = field(default_factory=dict)  # by pid, seconds
     requests: dict[int, int] = field(default_factory=dict)  # by engine
 
     def total(self, hands: Iterable[Hand]) -> Snapshot:
         """Return all that was counted so far."""
-        found = self.left
-        for hand in hands:
-            found = found + Snapshot.read(hand.arena)
+        found, *others = [*(Snapshot.read(hand.arena) for hand in hands), self.left.copy()]
+        for other in others:
+            found.merge(other)
         return found
 
     def measured(self) -> Snapshot:
@@ -47,6 +48,12 @@ class Books:
         for hand in hands:
             used = hand.cpu_seconds() - self.cpu_before.get(hand.pid, 0.0)
             self.cpu[hand.index] = self.cpu.get(hand.index, 0.0) + used
+
+    def busiest(self, hands: Iterable[Hand], seconds: float) -> float:
+        """Return the share of a core that the busiest engine used in the `seconds` since this was last asked."""
+        before, self.cpu_seen = self.cpu_seen, {hand.pid: hand.cpu_seconds() for hand in hands}
+        used = [now - before[pid] for pid, now in self.cpu_seen.items() if pid in before]
+        return max(used, default=0.0) / seconds if seconds > 0 else 0.0
 
     def close(self, hand: Hand) -> None:
         """Take over what an engine has counted; what it had begun and not ended is unfinished."""

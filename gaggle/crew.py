@@ -129,9 +129,9 @@ class Crew:
         self.loop.add_reader(channel_fd, self._engine_readable, hand)
         return hand
 
-    async def errand(self, name: str, settings: dict[str, Any]) -> Any:
+    async def errand(self, name: str, settings: dict[str, Any], own: dict[str, Any]) -> Any:
         """Run the load test's `test_start` or `test_stop`; return what it returned. Raises LoadTestError."""
-        self.channel.send("errand", name=name, settings=settings)
+        self.channel.send("errand", name=name, settings=settings, own=own)
         answer = await self._answer(f"started @{name}")
         channel = Channel.of_descriptor(answer.fds[0])
         self.errand_pid = answer.fields["pid"]

@@ -62,6 +62,7 @@ class Terms:
     beat: float = 1.0
     slack: float = 2.0
     stop_timeout: float = 30.0
+    throttle: float = 0.0  # requests a second over all workers; 0: no limit
 
     @property
     def give_away_ns(self) -> int:
@@ -264,9 +265,14 @@ class Manager:
         node.beat = message
         if node.epoch and message.epoch == node.epoch:
             node.answered_ns = now_ns
-        self.say(node, Lease(message.seq, node.epoch, now_ns))
+        self.say(node, Lease(message.seq, node.epoch, now_ns, self.throttle_of(node)))
         if not node.epoch and not message.epoch:
             self.give_work(node, now_ns)
+
+    @property
+    def users_running(self) -> int:
+        """How many users are at work in all workers, as they last said."""
+        return sum(node.beat.users for node in self.nodes.values() if node.beat and node.epoch)
 
     def heard_delta(self, node: Node, message: Delta, now_ns: int) -> None:
         """Count each number once: what is old is acknowledged again, what is new is handed on when it is whole."""
@@ -308,6 +314,8 @@ class Manager:
         if node.is_leaving and self.state == "running":
             self.lose(node, "was told to leave", now_ns, is_announced=True)
         node.epoch, node.blocks = 0, []
+        if self.state == "running" and not self.unassigned and not any(each.epoch for each in self.nodes.values()):
+            self.stop("all users have left", now_ns)
         self.finish_if_done()
 
     def heard_failed(self, node: Node, message: Failed, now_ns: int) -> None:
@@ -420,8 +428,13 @@ class Manager:
             self.give_up_if_late(now_ns)
 
     def is_over(self, now_ns: int) -> bool:
-        at = self.terms.plan.stop_at
+        at = self.terms.plan.gone_at
         return at is not None and now_ns >= self.t0_ns + int(at * SECOND_NS)
+
+    def throttle_of(self, node: Node) -> float:
+        """Return how many requests a second a worker may start: its share by users, of which all have the same."""
+        held = sum(block.count for _, block in self.owners()) if self.state != "gathering" else self.terms.plan.users
+        return self.terms.throttle * sum(block.count for block in node.blocks) / max(held, 1)
 
     def start_if_complete(self, now_ns: int) -> None:
         """Give the go-ahead when all expected workers are ready, or those there suffice and the wait is over."""

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from gaggle.errors import LoadTestError, ProtocolError
@@ -18,6 +18,8 @@ from gaggle.options import SPECS, Options, Role
 from gaggle.policy import versions
 from gaggle.protocol import decode_worker, encode
 from gaggle.report.model import Incident, Phase, Report, ReportClass
+from gaggle.report.text import render_running
+from gaggle.sources import said
 from gaggle.supervisor import Outcome, Supervisor, with_signals
 from gaggle.transport import LAST_SECONDS, ManagerTransport
 
@@ -33,8 +35,10 @@ class Managing:
         self.total = Snapshot.empty()
         self.incidents: list[Incident] = []
         self.outcome = Outcome()
+        self.recorder = supervisor.recorder
+        self.ahead: dict[str, float] = {}  # by worker, seconds: what its wall clock lacks to ours, as far as is known
         self.began_at = self.stopped_at = 0.0
-        self.signals = self.refusals = 0
+        self.signals = self.refusals = self.t0_ns = 0
         self.is_over = False
 
     async def run(self) -> Outcome:
@@ -51,6 +55,9 @@ class Managing:
                 self.transport.drain()
                 self.manager.tick(boot_ns())
                 self.work_off()
+                if self.recorder.is_due(self.now()):
+                    self.note()
+                self.print_running_metrics()
                 await asyncio.sleep(TICK_SECONDS)
             if not self.outcome.was_interrupted:
                 await self.finish()
@@ -64,7 +71,7 @@ class Managing:
             plan=self.supervisor.plan,
             expect=options.expect_workers,
             hash=self.supervisor.description["hash"],
-            options=sent(options),
+            options={**sent(options), "own": self.supervisor.own},
             lease=options.lease,
             seed=self.supervisor.seed,
             shared=shared,
@@ -73,6 +80,7 @@ class Managing:
             most_wait=options.expect_workers_max_wait,
             least_workers=options.min_workers,
             stop_timeout=options.stop_timeout,
+            throttle=options.throttle_requests,
         )
 
     def open_door(self) -> None:
@@ -133,7 +141,9 @@ class Managing:
             self.incident(news.kind, news.text)
             self.outcome.is_incomplete |= news.lost
         elif isinstance(news, Started):
+            self.t0_ns = news.t0_ns
             self.began_at = time.time() + (news.t0_ns - boot_ns()) / 1e9
+            self.recorder.begin(self.began_at)
         elif isinstance(news, Ended):
             self.is_over = True
 
@@ -141,11 +151,47 @@ class Managing:
         """Add what a worker has counted; only then may it forget it."""
         try:
             for part in news.parts:
-                self.total.merge(Snapshot.unpack(part))
+                delta = Snapshot.unpack(part)
+                self.total.merge(delta)
+                if self.recorder.has_begun:
+                    self.recorder.count(*self.stretch(news), delta)
         except ValueError as error:
             self.incident("loss", f"a worker sent counts that cannot be read: {error}")
             self.outcome.is_incomplete = True
         self.manager.acknowledge(news.node, news.number)
+
+    def stretch(self, news: Counted) -> tuple[float, float]:
+        """Return from when to when it was counted, by our clock.
+
+        A worker's clock may be wrong. What it has just counted was on its way for next to no time, so the least that
+        a delta's end ever was behind our clock is what theirs lacks.
+        """
+        behind = min(self.now() - news.ended, self.ahead.get(news.node, float("inf")))
+        self.ahead[news.node] = behind
+        return news.began + behind, news.ended + behind
+
+    def now(self) -> float:
+        """Return the time of the run, unix seconds: it never goes back, whatever somebody does to the clock."""
+        return self.began_at + (boot_ns() - self.t0_ns) / 1e9
+
+    def note(self) -> None:
+        """Once a second: end it, and tell who looks on."""
+        self.recorder.turn(self.now(), self.manager.users_running)
+        self.recorder.tell(self.total, Snapshot.empty())
+        if (sentence := self.supervisor.judge.sentence) and self.manager.state == "running":
+            self.incident("threshold", f"the test ends early: {sentence}")
+            self.manager.stop("threshold", boot_ns())
+            self.work_off()
+
+    def print_running_metrics(self) -> None:
+        """Print what workers have told so far, when it is time."""
+        every, now = self.supervisor.options.running_metrics, time.time()
+        if every and self.began_at and now >= max(self.began_at, self.printed_at) + every:
+            self.printed_at = now
+            LOGGER.info("printing running metrics after %d seconds...", round(now - self.began_at))
+            self.say(render_running(replace(self.report(), duration=now - self.began_at)))
+
+    printed_at = 0.0
 
     def incident(self, kind: str, text: str) -> None:
         LOGGER.warning("%s", text)
@@ -171,6 +217,7 @@ class Managing:
     async def finish(self) -> None:
         """Run the load test's own stop and make the report."""
         self.stopped_at = time.time()
+        self.recorder.turn(self.now(), 0)
         await self.supervisor.run_test_stop()
         self.incidents += self.supervisor.incidents
         self.outcome.report = self.report()
@@ -179,9 +226,10 @@ class Managing:
         supervisor = self.supervisor
         ramp_end = min(self.began_at + supervisor.plan.ramp_seconds, self.stopped_at)
         users = supervisor.options.users
+        duration = max(self.stopped_at - self.began_at, 0.0) if self.began_at else 0.0
         return Report(
             snapshot=self.total,
-            duration=max(self.stopped_at - self.began_at, 0.0) if self.began_at else 0.0,
+            duration=duration,
             classes=tuple(ReportClass(item["name"], tuple(item["rows"])) for item in supervisor.description["classes"]),
             phases=(
                 Phase("Increasing", self.began_at, ramp_end, 0, users),
@@ -192,9 +240,13 @@ class Managing:
             versions=versions(),
             seed=supervisor.seed,
             users=users,
+            series=self.recorder.series,
+            thresholds=supervisor.judge.verdict(self.total, duration),
+            options=said(supervisor.parsed),
             load_test=str(supervisor.parsed.file),
             show_statuses=not supervisor.options.no_status_codes,
             show_errors=not supervisor.options.no_error_summary,
+            show_tasks=not supervisor.options.no_task_metrics,
         )  # fmt: skip
 
     def close(self) -> None:

@@ -37,7 +37,7 @@ class Hello(Message, frozen=True):
     hash: Name
     engines: Number
     boot: Name
-    cores: tuple[Number, ...]
+    cores: Annotated[tuple[Number, ...], msgspec.Meta(max_length=8_192)]  # the most that Linux can have
     epoch: Number = 0
 
 
@@ -160,12 +160,14 @@ class More(Message, frozen=True):
 class Lease(Message, frozen=True):
     """The answer to beat `seq`: users of `epoch` may run for one lease from the moment *before* that beat was sent.
 
-    `clock_ns` is the manager's CLOCK_BOOTTIME when the beat came: the worker reckons its offset from it.
+    `clock_ns` is the manager's CLOCK_BOOTTIME when the beat came: the worker reckons its offset from it. `throttle` is
+    how many requests a second its users may start together, 0 for no limit.
     """
 
     seq: Number
     epoch: Number
     clock_ns: Number
+    throttle: float = 0.0
 
 
 class Ack(Message, frozen=True):
@@ -264,7 +266,7 @@ def _decode(decoder: msgspec.msgpack.Decoder[Any], speaker: str, listener: str, 
         )
     try:
         return decoder.decode(frames[1])  # type: ignore[no-any-return]
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ProtocolError(f"the {speaker} said something that cannot be understood: {error}") from None
     except RecursionError:
         raise ProtocolError(f"the {speaker} said something that is nested too deeply") from None

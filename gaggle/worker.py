@@ -64,9 +64,10 @@ class Add:
 
 @dataclass(frozen=True, slots=True)
 class Allow:
-    """Write into every arena: users may run until then."""
+    """Write into every arena: users may run until then, and start so many requests a second."""
 
     until_ns: int
+    throttle: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +215,7 @@ class Worker:
             self.disowned()
         elif self.epoch and until_ns > self.lease_until_ns:
             self.lease_until_ns = until_ns
-            self.todo.append(Allow(until_ns))
+            self.todo.append(Allow(until_ns, message.throttle))
             self._start_if_allowed(now_ns)
 
     def heard_ack(self, message: Ack, now_ns: int) -> None:

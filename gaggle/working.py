@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gaggle import logs
-from gaggle.errors import LoadTestError, ProtocolError
+from gaggle.errors import InvalidOption, LoadTestError, ProtocolError
 from gaggle.joining import NoToken, find_token
 from gaggle.logs import LOGGER
 from gaggle.metrics import Snapshot
@@ -26,7 +26,6 @@ from gaggle.transport import LAST_SECONDS, Closed, Reason, WorkerTransport, reso
 from gaggle.worker import Add, Allow, Deed, End, Halt, Kill, Numbers, Prepare, Start, Worker
 
 TICK_SECONDS = 0.05
-DELTA_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 LARGEST_PART = 900_000  # of a delta: a message has at most 1 MiB
 # What trying again does not mend.
@@ -40,7 +39,7 @@ class Working:
         self.supervisor = supervisor
         self.outcome = Outcome()
         self.told = Snapshot.empty()  # what the deltas so far add up to
-        self.told_at = time.time()
+        self.told_at, self.told_second = time.time(), 0
         self.session: WorkerTransport | None = None
         self.next_try = 0.0
         self.alone_since = time.monotonic()
@@ -56,7 +55,8 @@ class Working:
         options = self.supervisor.options
         try:
             with_signals(self.signalled)
-            self.supervisor.may_reset = False
+            self.supervisor.begin_records()
+            self.supervisor.may_reset = self.supervisor.ends_by_itself = False
             self.worker = Worker(self.hello(), state="waiting")
             LOGGER.info("worker connecting to manager at tcp://%s:%d", options.manager_host, options.manager_port)
             while not self.is_over:
@@ -154,9 +154,13 @@ class Working:
     def tick(self) -> None:
         self.worker.tick(boot_ns(), self.numbers())
         self.tell_troubles()
-        if time.time() - self.told_at >= DELTA_SECONDS and self.worker.may_freeze():
+        if self.second() != self.told_second and self.worker.may_freeze():
             self.freeze()
         self.work_off()
+
+    def second(self) -> int:
+        """Return the number of the test's present second: at its turn all workers send what they counted."""
+        return (time.monotonic_ns() - self.supervisor.t0_ns) // 1_000_000_000
 
     def tell_troubles(self) -> None:
         """Tell the manager what a reader of the report must know; what happens between two sessions is told after."""
@@ -171,7 +175,8 @@ class Working:
         return Numbers(
             users=sum(hand.arena.users_running for hand in hands),
             wall=time.time(),
-            has_pending=bool(self.pending().rows),
+            # This looks at all rows, which is too much for 20 times a second.
+            has_pending=self.worker.is_leaving and bool(self.pending().rows),
         )
 
     def pending(self) -> Snapshot:
@@ -184,7 +189,7 @@ class Working:
         if delta.rows or delta.errors:
             self.worker.freeze(self.worker.epoch, self.told_at, time.time(), parts_of(delta))
             self.told = total
-        self.told_at = time.time()
+        self.told_at, self.told_second = time.time(), self.second()
 
     # What the manager wants done.
 
@@ -197,6 +202,7 @@ class Working:
             for block in deed.blocks:
                 self.supervisor.add(block)
         elif isinstance(deed, Allow):
+            self.supervisor.throttle_to(deed.throttle)
             self.supervisor.allow(deed.until_ns)
         elif isinstance(deed, Halt):
             self.halt(deed.reason)
@@ -218,16 +224,18 @@ class Working:
             await self.watching  # engines of the last epoch are still ending
         LOGGER.info("initializing user states...")
         logs.prefix(f"[{self.worker.number}] ")
-        supervisor.options = replace(
-            supervisor.options, **{**assign.options, "users": assign.users, "hatch_rate": assign.hatch_rate}
-        )
+        options = {**assign.options, "users": assign.users, "hatch_rate": assign.hatch_rate}
+        supervisor.own = options.pop("own", {})
+        supervisor.options = replace(supervisor.options, **options)
         supervisor.seed, supervisor.shared = assign.seed, assign.shared
-        supervisor.plan, supervisor.settings = Plan(assign.users, assign.hatch_rate), settings_of(supervisor.options)
+        supervisor.plan = Plan.of(supervisor.options)
+        supervisor.settings = settings_of(supervisor.options)
         self.blocks = assign.blocks
         supervisor.renew(assign.blocks[0])
         try:
+            supervisor.choose()
             await supervisor.fork_engines()
-        except LoadTestError as error:
+        except (LoadTestError, InvalidOption) as error:
             self.worker.failed(str(error))
             return
         if self.worker.epoch != assign.epoch:
@@ -241,7 +249,7 @@ class Working:
         self.work_off()
 
     def start(self, deed: Start) -> None:
-        rate = self.supervisor.options.hatch_rate
+        rate = self.supervisor.plan.hatch_rate
         LOGGER.info("entering gaggle mode, starting load test")
         LOGGER.info("prepared to start 1 user every %.2f seconds", self.supervisor.block.step / rate)
         self.supervisor.go(deed.t0_ns - boot_ns() + time.monotonic_ns())

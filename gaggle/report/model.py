@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 from gaggle import units
 from gaggle._core import KIND_TASK, Histogram
 from gaggle.metrics import OTHER, ErrorRow, Key, Row, Snapshot
+from gaggle.series import Series
 
 STATUS_OTHER = 0xFFFF  # the code under which the arena counts what came after the 100th of a request
 
@@ -67,6 +69,22 @@ class EngineHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement:
+    """What became of one threshold: `text` is it as it was given, `said` what was found instead, for people.
+
+    `value` is in microseconds, or a share, a rate a second, or a number, as the threshold asks for; None when nothing
+    was measured (`missing`), which does not hold. `crossed`: when it first was, unix seconds, where that is known.
+    """
+
+    text: str
+    holds: bool
+    value: float | None
+    said: str
+    missing: bool = False
+    crossed: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One load test, as it is reported. `duration` is the seconds that were measured: rates divide by it."""
 
@@ -83,7 +101,11 @@ class Report:
     load_test: str = ""
     show_statuses: bool = True
     show_errors: bool = True
+    show_tasks: bool = True
     notes: tuple[str, ...] = ()
+    series: Series = field(default_factory=lambda: Series(0.0))
+    thresholds: tuple[Judgement, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)  # those that somebody set
 
     @property
     def doubts(self) -> list[str]:
@@ -101,6 +123,8 @@ class Report:
 
         What was counted under a name that the load test does not have follows, by class and name.
         """
+        if not self.show_tasks:
+            return []
         rows = {row.key: row for row in self.snapshot.tasks()}
         classes = {known.name: [_pop(rows, known.name, task) for task in _once(known.tasks)] for known in self.classes}
         for row in rows.values():

@@ -15,15 +15,17 @@ PACKAGE = Path(__file__).parents[2] / "gaggle"
 # (report/) is one name here, and its files may import each other.
 LAYERS = (
     {"errors", "units", "_core"},
-    {"options", "plan", "channel", "metrics", "user", "limits", "joining"},
-    {"sources", "usage", "loadtest", "thresholds", "report", "logs", "transport", "protocol"},
-    {"rules", "life", "policy", "worker", "manager"},
+    {"thresholds"},
+    {"options", "configfile", "plan", "channel", "metrics", "user", "limits", "joining"},
+    {"series", "commandline", "completion", "own"},
+    {"needs", "sources", "usage", "loadtest", "recorder", "report", "logs", "transport", "protocol", "records", "curl"},
+    {"choice", "judge", "rules", "inventory", "life", "policy", "worker", "manager"},
     {"engine"},
-    {"launcher", "crew"},
-    {"books"},
+    {"launcher", "crew", "visit"},
+    {"books", "trace"},
     {"supervisor"},
     {"managing", "working", "controller"},
-    {"session"},
+    {"session", "reporting", "once"},
     {"cli"},
     {"__init__", "__main__"},
 )
