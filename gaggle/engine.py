@@ -239,7 +239,6 @@ class Engine:
         for user in waiting:
             self.pump.on_wait(user)
 
-
     async def drop(self, block: Block) -> None:
         """Let those users of a block that are here leave as at the stop, and say when the last one has."""
         numbers = block.numbers()
