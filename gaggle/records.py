@@ -182,10 +182,11 @@ class Records:
         self.told: dict[str, int] = {}
         for kind, (name, _) in wanted.files.items():
             self._open(kind, name)
-        self.request_logs = [self._request_log(kind, seed) for kind in ("request", "error")]
+        requests, errors = (self._request_log(kind, seed) for kind in ("request", "error"))
+        self.request_logs = [requests, errors]
         has_debug = "debug" in self.files
         if self.files:
-            self.pump.watch(*self.request_logs, self.failed if has_debug else None, has_debug)
+            self.pump.watch(requests, errors, self.failed if has_debug else None, has_debug)
         # None where there is no such log: a task asks before it makes a record.
         self.task = partial(self._done, "task") if "task" in self.files else None
         self.passed = partial(self._done, "pass") if "pass" in self.files else None
