@@ -314,4 +314,4 @@ class Series:
 
     def _put_named(self, key: Key, began: float, ended: float, counts: Counts) -> None:
         self.named.put(key, began, ended, counts)
-        self.named.most = max(LEAST_NAMED, min(MOST_NAMED, MOST_CELLS // len(self.named.cells)))
+        self.named.most = max(LEAST_NAMED, min(MOST_NAMED, MOST_CELLS // max(1, len(self.named.cells))))
