@@ -38,11 +38,24 @@ class Raw(NamedTuple):
     texts: tuple[str, ...]
 
 
+class Unknown(NamedTuple):
+    """A name that only the load test may know: as it was given, and those that it could be a slip of."""
+
+    source: str
+    value: object
+    name: str
+    names: Iterable[str]
+
+    def error(self) -> InvalidOption:
+        """Return the error that there is no such option."""
+        return InvalidOption(self.source, self.value, NO_SUCH + _hint(self.name, self.names))
+
+
 class Layer(NamedTuple):
-    """What sources of one strength say, by option; and the errors about names that only the load test may know."""
+    """What sources of one strength say, by option; and what nobody knows."""
 
     raws: dict[str, Raw]
-    unknown: list[InvalidOption]
+    unknown: list[Unknown]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +66,7 @@ class Asked:
     arguments: Mapping[str, object] = field(default_factory=dict)  # of a call from Python
     environ: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
+    file: str | None = None  # the load test, where the command line does not name it
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +107,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], file: str | None = No
         return _filled(parsed, leaving)
     _refuse_words(line, parsed.file, file)
     tables = _tables(flags, environ)
-    parsed, unknown = _read(replace(parsed, asked=Asked(tuple(argv), {}, environ, tables)))
+    parsed, unknown = _read(replace(parsed, asked=Asked(tuple(argv), {}, environ, tables, file)), line)
     if unknown and parsed.file is None:
-        raise unknown[0]
+        raise unknown[0].error()
     return parsed
 
 
@@ -104,7 +118,7 @@ def from_call(file: Path, arguments: Mapping[str, object]) -> Parsed:
     given = {name: value for name, value in arguments.items() if value is not None}
     config = given.pop("config", None)
     tables = () if config is None else configfile.named(f"{ARGUMENT}config", str(config))
-    return _read(Parsed(Options(), {}, file, asked=Asked((), given, {}, tables)))[0]
+    return _read(Parsed(Options(), {}, file, asked=Asked((), given, {}, tables)), Line())[0]
 
 
 def settled(
@@ -117,10 +131,11 @@ def settled(
     specs, asked = {**SPECS, **own}, parsed.asked
     warnings = tuple(_misspelled(asked.environ, specs))
     start = Parsed(Options(), {}, parsed.file, warnings, own_defaults, specs, asked)
-    read, unknown = _read(start)
+    line = cut(asked.argv, specs)
+    read, unknown = _read(start, line)
     if unknown:
-        raise unknown[0]
-    _refuse_words(cut(asked.argv, specs), parsed.file, None)
+        raise unknown[0].error()
+    _refuse_words(line, parsed.file, asked.file)
     return with_defaults(read, defaults)
 
 
@@ -145,25 +160,22 @@ def with_defaults(parsed: Parsed, defaults: Mapping[str, object]) -> Parsed:
     given = {name: value for name, value in defaults.items() if value is not None}
     layer = _from_python(LOAD_TEST, given, parsed.specs)
     if layer.unknown:
-        raise layer.unknown[0]
+        raise layer.unknown[0].error()
     return _filled(parsed, layer.raws)
 
 
-def _read(parsed: Parsed) -> tuple[Parsed, list[InvalidOption]]:
-    """Return `parsed` with all that the person has said, and the errors about what nobody knows."""
-    unknown: list[InvalidOption] = []
-    for layer in _layers(parsed.asked, parsed.specs):
+def _read(parsed: Parsed, line: Line) -> tuple[Parsed, list[Unknown]]:
+    """Return `parsed` with all that the person has said, and what nobody knows."""
+    unknown: list[Unknown] = []
+    for layer in _layers(parsed.asked, line, parsed.specs):
         parsed = _filled(parsed, layer.raws)
         unknown += layer.unknown
     return parsed, unknown
 
 
-def _layers(asked: Asked, specs: Mapping[str, Spec]) -> Iterator[Layer]:
-    """Yield what each source says, the strongest first."""
-    line = cut(asked.argv, specs)
-    strangers = [
-        InvalidOption(written, value, NO_SUCH + _hint(written, flags_of(specs))) for written, value in line.strangers
-    ]
+def _layers(asked: Asked, line: Line, specs: Mapping[str, Spec]) -> Iterator[Layer]:
+    """Yield what each source says, the strongest first; `line` is the command line in pieces."""
+    strangers = [Unknown(written, value, written, flags_of(specs)) for written, value in line.strangers]
     yield Layer(_from_flags(line.said, specs), strangers)
     yield _from_python(ARGUMENT, asked.arguments, specs)
     yield Layer(_from_environment(asked.environ, specs), [])
@@ -261,11 +273,10 @@ def _load_test(line: Line, settled: str | None) -> Path | None:
 def _refuse_words(line: Line, file: Path | None, settled: str | None) -> None:
     """Refuse words beside FILE, as soon as no flag could want them."""
     words = [word.text for word in line.words]
-    if line.strangers or words == ([str(file)] if settled is None else []):
-        return
-    if settled is None and words:
-        words.remove(words[0] if str(file) not in words else str(file))
-    if words:
+    named = [word for word in words if Path(word) == file] if settled is None else []
+    if named:
+        words.remove(named[0])
+    if words and not line.strangers:
         raise InvalidOption("FILE", words[0], f"Only one load test runs at a time, and {file} is given already.")
 
 
@@ -282,7 +293,7 @@ _BUILT_IN = _variables(SPECS)
 def _from_environment(environ: Mapping[str, str], specs: Mapping[str, Spec]) -> dict[str, Raw]:
     """Return what the variables say, by option; an empty one says nothing, a list is separated by commas."""
     variables = _BUILT_IN if specs is SPECS else _variables(specs)
-    given = {name: variable for variable, name in variables.items() if environ.get(variable)}
+    given = {variables[each]: each for each, value in environ.items() if value and each in variables}
     return {name: Raw(source, _several(specs[name], environ[source])) for name, source in given.items()}
 
 
@@ -296,8 +307,9 @@ def _misspelled(environ: Mapping[str, str], specs: Mapping[str, Spec]) -> list[s
 
     No error, and not for all: Kubernetes sets GAGGLE_PORT and others by itself for a service called gaggle.
     """
-    known = _variables(specs)
-    strange = sorted(name for name in environ if name.startswith("GAGGLE_") and name not in known)
+    ours = sorted(name for name in environ if name.startswith("GAGGLE_"))
+    known = _variables(specs) if ours else {}
+    strange = [name for name in ours if name not in known]
     near = [(name, difflib.get_close_matches(name, known, n=1, cutoff=0.9)) for name in strange]
     return [f"{name} is not an option and has no effect: did you mean {found[0]}?" for name, found in near if found]
 
@@ -318,7 +330,7 @@ def _from_table(table: Table, specs: Mapping[str, Spec]) -> Layer:
         name, source = key.replace("-", "_"), table.source(key)
         if name not in specs:
             keys = [known.replace("_", "-") for known, of in specs.items() if not of.flag_only]
-            layer.unknown.append(InvalidOption(source, value, NO_SUCH + _hint(key, keys)))
+            layer.unknown.append(Unknown(source, value, key, keys))
         elif name in layer.raws:
             raise InvalidOption(source, value, f"{source} {TWICE}")
         else:
@@ -334,7 +346,7 @@ def _from_python(said_by: str, given: Mapping[str, object], specs: Mapping[str, 
         if name in specs:
             layer.raws[name] = _raw(specs[name], name, source, value)
         else:
-            layer.unknown.append(InvalidOption(source, value, NO_SUCH + _hint(str(name), specs)))
+            layer.unknown.append(Unknown(source, value, str(name), specs))
     return layer
 
 

@@ -96,6 +96,16 @@ def test_what_cannot_be_is_refused(argv, name, value, detail):
     assert (caught.value.option, caught.value.value, caught.value.detail) == (name, value, detail)
 
 
+def test_a_word_that_is_neither_the_load_test_nor_a_value_is_refused():
+    """Before the load test is imported, `more` could be the value of --smoke."""
+    Path("loadtest.py").touch()
+    for argv, file in (["--smoke", "more"], None), (["--smoke", "more.py"], "loadtest.py"):
+        with pytest.raises(InvalidOption, match=r"Only one load test runs at a time, and loadtest\.py is given"):
+            settled(parse(argv, {}, file), SPECS, DEFAULTS, {})
+
+    assert str(asked("--smoke ./more.py").file) == "more.py"
+
+
 def test_one_without_a_default_must_be_given():
     with pytest.raises(InvalidOption, match=r"needs a value: --api-key TEXT \(Key of the API\)"):
         check_required(asked("a.py"))
