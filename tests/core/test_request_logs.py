@@ -295,7 +295,7 @@ from gaggle._core import RecordFile
 file = RecordFile(sys.argv[1])
 letter = sys.argv[2].encode()
 for number in range(400):
-    file.write(letter * (1 + number * 97 % 60_000) + b"\\n")
+    file.write(letter * (1 + number * 97 % 9_000) + b"\\n")
 file.close()
 print(file.lost)
 """
