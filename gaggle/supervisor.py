@@ -193,7 +193,8 @@ class Supervisor:
         self.began_at = self.measured_from = self.phase_began = time.time() + (t0_ns - time.monotonic_ns()) / 1e9
         self.books.begin(self.crew.hands.values())
         self.is_running = True
-        self.crew.tell_all("start", t0_ns=self.t0_ns)
+        for hand in self.crew.hands.values():
+            hand.start(t0_ns)
 
     ready = 0
 
@@ -367,8 +368,8 @@ class Supervisor:
     def heard_ready(self, hand: Hand, fields: dict[str, Any]) -> None:
         self.ready += 1
         hand.is_ready = True
-        if hand.order.is_replacement:
-            hand.channel.send("start", t0_ns=time.monotonic_ns())
+        if hand.order.is_replacement and self.is_running:  # else it waits for the go, as all do
+            hand.start(time.monotonic_ns())
             for block in self.added:
                 self.add_to(hand, block)
             if self.stop_reason:
