@@ -224,7 +224,8 @@ class Supervisor:
         self.measured_from = self.phase_began = self.printed_at = self.began_at
         self.books.begin(self.crew.hands.values())
         self.is_running = True
-        self.crew.tell_all("start", t0_ns=self.t0_ns)
+        for hand in self.crew.hands.values():
+            hand.start(t0_ns)
 
     ready = 0
 
@@ -482,10 +483,10 @@ class Supervisor:
     def heard_ready(self, hand: Hand, fields: dict[str, Any]) -> None:
         self.ready += 1
         hand.is_ready = True
-        if hand.order.is_replacement:
+        if hand.order.is_replacement and self.is_running:  # else it waits for the go, as all do
             for block in self.dropped:  # since it was ordered
                 hand.channel.send("drop", block=asdict(block))
-            hand.channel.send("start", t0_ns=self.t0_ns)
+            hand.start(self.t0_ns)
             for block in self.added:
                 self.add_to(hand, block)
             if self.stop_reason:
