@@ -305,8 +305,8 @@ def _later(
 
 
 # How a snapshot is packed: a head, all numbers, all texts, all histograms. The numbers are those of HdrHistogram (1 to
-# 9 bytes), in an order from which a reader knows what comes: lengths of texts and histograms are among them. Also read in
-# core/packed.pxi.
+# 9 bytes), in an order from which a reader knows what comes: lengths of texts and histograms are among them.
+# core/packed.pxi reads it too.
 
 MAGIC = b"gaggle"
 VERSION = 1
