@@ -174,7 +174,7 @@ class Working:
         return Numbers(
             users=sum(hand.arena.users_running for hand in hands),
             wall=time.time(),
-            has_pending=bool(self.pending().rows),
+            has_pending=not self.pending().idle,
         )
 
     def pending(self) -> Snapshot:
@@ -184,7 +184,7 @@ class Working:
         """Send what was counted since the last delta."""
         total = self.supervisor.books.total(self.supervisor.crew.hands.values())
         delta = total - self.told
-        if delta.rows or delta.errors:
+        if not delta.idle:
             self.worker.freeze(self.worker.epoch, self.told_at, time.time(), parts_of(delta))
             self.told = total
         self.told_at, self.told_second = time.time(), self.second()
@@ -299,6 +299,6 @@ def boot_ns() -> int:
 def parts_of(snapshot: Snapshot) -> list[bytes]:
     """Return a snapshot as packed snapshots that fit into a message each, and add up to it."""
     packed = snapshot.pack()
-    if len(packed) <= LARGEST_PART or len(snapshot.rows) < 2:
+    if len(packed) <= LARGEST_PART or not snapshot.can_be_halved:
         return [packed]
     return [part for half in snapshot.halves() for part in parts_of(half)]

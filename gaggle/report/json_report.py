@@ -9,6 +9,9 @@
     tasks           [row], each with "user" and "name"; in the load test's order, also those that never ran
     users_by_class  [row], each with "user": what was counted for the class; its times are whole lives of users
     totals          {"requests": row, "tasks": row}, the sums of the above
+    checks          [{"name", "times", "passed", "failed"}]; of the load test's own, by name, as are
+    counts          [{"name", "times", "sum"}]; how often self.count was called, and what it adds up to
+    gauges          [{"name", "times", "mean", "min", "max", "last", "last_at"}]
     errors          [{"kind": "request" | "task" | "user", "method", "user", "name", "text", "count", "first", "last"}],
                     the most frequent first; "method" is empty unless a request's, "user" unless a task's
     incidents       [{"at", "kind", "text"}]
@@ -34,6 +37,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gaggle._core import KIND_REQUEST, KIND_TASK, KIND_USER, Histogram
+from gaggle.meters import Meter
 from gaggle.metrics import ErrorRow, Row
 from gaggle.report.model import PERCENTILES, WHOLE, EngineHealth, Report, extremes, status_name
 
@@ -65,6 +69,7 @@ def data(report: Report) -> Data:
         "duration_s": report.duration,
         "verdict": {"nothing_succeeded": report.nothing_succeeded, "doubts": report.doubts},
         **_rows(report),
+        **_meters(report),
         "errors": [_error(row) for row in report.errors()],
         "incidents": [asdict(incident) for incident in report.incidents],
         "phases": [asdict(phase) for phase in report.phases],
@@ -81,6 +86,28 @@ def _rows(report: Report) -> Data:
         "users_by_class": [{"user": row.key.name} | _row(row) for row in report.snapshot.users()],
         "totals": {"requests": _row(total(KIND_REQUEST)), "tasks": _row(total(KIND_TASK))},
     }
+
+
+def _meters(report: Report) -> Data:
+    snapshot = report.snapshot
+    return {
+        "checks": [_meter(name, meter) | _verdicts(meter) for name, meter in snapshot.checks()],
+        "counts": [_meter(name, meter) | {"sum": meter.sum} for name, meter in snapshot.counts()],
+        "gauges": [_meter(name, meter) | _values(meter) for name, meter in snapshot.gauges()],
+    }
+
+
+def _meter(name: str, meter: Meter) -> Data:
+    return {"name": name, "times": meter.samples}
+
+
+def _verdicts(meter: Meter) -> Data:
+    return {"passed": meter.passed, "failed": meter.failed}
+
+
+def _values(meter: Meter) -> Data:
+    ends = {"min": meter.lowest, "max": meter.highest}
+    return {"mean": meter.mean, **ends, "last": meter.last, "last_at": meter.last_us / 1e6}
 
 
 def _row(row: Row) -> Data:

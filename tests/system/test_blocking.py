@@ -176,7 +176,7 @@ def test_a_task_is_not_to_blame_for_a_machine_that_lets_it_wait(start_gaggle: St
     source = """
         class Visitor(User):
             @task
-            async def count(self):
+            async def reckon(self):
                 for number in range(100_000):
                     pass
                 await asyncio.sleep(0)
