@@ -9,10 +9,11 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
+from gaggle import parcel
 from gaggle.errors import LoadTestError, ProtocolError
 from gaggle.joining import Token, address_for_others, join_command, remove_token, write_token
 from gaggle.logs import LOGGER
-from gaggle.manager import Counted, Ended, Happened, Line, Manager, Started, Terms
+from gaggle.manager import Counted, Ended, Happened, Line, Manager, Shipment, Started, Terms
 from gaggle.metrics import Snapshot
 from gaggle.options import SPECS, Options, Role
 from gaggle.policy import versions
@@ -46,7 +47,8 @@ class Managing:
         try:
             supervisor.settle()
             LOGGER.info("initializing user states...")
-            self.manager = Manager(self.terms(await supervisor.prepare_shared()))
+            shipment = await self.shipment()
+            self.manager = Manager(self.terms(await supervisor.prepare_shared(), shipment))
             self.open_door()
             with_signals(self.signalled)
             while not self.is_over:
@@ -62,13 +64,21 @@ class Managing:
             self.close()
         return self.outcome
 
-    def terms(self, shared: Any) -> Terms:
+    async def shipment(self) -> Shipment | None:
+        """Return the load test for workers that come without one, if it is to be sent."""
+        if not self.supervisor.options.ship:
+            return None
+        data = await self.supervisor.crew.parcel()
+        return Shipment(parcel.digest_of(data), parcel.pieces_of(data))
+
+    def terms(self, shared: Any, shipment: Shipment | None) -> Terms:
         options = self.supervisor.options
         return Terms(
             plan=self.supervisor.plan,
             expect=options.expect_workers,
             hash=self.supervisor.description["hash"],
             options={**sent(options), "own": self.supervisor.own},
+            shipment=shipment,
             lease=options.lease,
             seed=self.supervisor.seed,
             shared=shared,
@@ -98,7 +108,7 @@ class Managing:
             LOGGER.warning("the gaggle is open: whoever reaches port %d takes part in it", self.transport.port)
             return
         write_token(self.token, self.transport.port)
-        file = str(self.supervisor.parsed.file)
+        file = None if options.ship else str(self.supervisor.parsed.file)
         command = join_command(self.token, file, address_for_others(host), self.transport.port)
         self.say(f"Workers on this machine join by themselves; on another machine:\n  {command}\n")
 

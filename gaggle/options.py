@@ -229,6 +229,8 @@ class Options:
     lease: float = option(GAGGLE, 10.0, SOME_TIME, "How long workers run on when the manager is not heard",
         metavar="TIME", roles=Role.MANAGER, sent=False)
     no_hash_check: bool = switch(GAGGLE, "Let in workers with another load test", roles=Role.MANAGER, sent=False)
+    ship: bool = switch(GAGGLE, "Manager: send the load test to workers; worker: take the manager's",
+        roles=Role.MANAGER | Role.WORKER, sent=False)
     on_worker_loss: str = option(GAGGLE, "redistribute", units.word("redistribute", "continue", "stop"),
         "What becomes of a lost worker's users", metavar="WHAT", roles=Role.MANAGER, sent=False)
     worker: bool = switch(GAGGLE, "Take part in a gaggle", roles=Role.WORKER, sent=False)
@@ -256,6 +258,7 @@ class Options:
 CONFLICTS = (
     ("manager", "worker", "a process leads a gaggle or takes part in one"),
     ("verbose", "quiet", "one asks for more lines, the other for fewer"),
+    ("ship", "open_gaggle", "a load test is sent only between machines that have proved that they know the join token"),
     ("max_connection_age", "no_keepalive", "connections that serve one request do not age"),
 )
 

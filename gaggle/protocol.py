@@ -41,6 +41,12 @@ class Hello(Message, frozen=True):
     epoch: Number = 0
 
 
+class Fetch(Message, frozen=True):
+    """In place of a Hello, from a worker that was started without a load test: send me this part of yours."""
+
+    part: Number
+
+
 class Ready(Message, frozen=True):
     """The users of this epoch are prepared: waiting for the go-ahead."""
 
@@ -127,6 +133,15 @@ class Refused(Message, frozen=True):
     reason: Text
 
 
+class Piece(Message, frozen=True):
+    """A part of the load test as parcel.py packs it. `digest` is of the whole: of another load test it is another."""
+
+    digest: Name
+    part: Number
+    parts: Number
+    data: Data
+
+
 class Assign(Message, frozen=True):
     """The worker's users. `options` are those that lead; `shared` is what @test_start returned.
 
@@ -184,12 +199,12 @@ class Exit(Message, frozen=True):
     """Everything is counted: end."""
 
 
-WORKER_SAYS = Hello | Ready | Beat | Delta | Trouble | Interrupted | Leaving | Stopped | Failed | Bye
-MANAGER_SAYS = Welcome | Refused | Assign | Go | More | Lease | Ack | Stop | Exit
+WORKER_SAYS = Hello | Fetch | Ready | Beat | Delta | Trouble | Interrupted | Leaving | Stopped | Failed | Bye
+MANAGER_SAYS = Welcome | Refused | Piece | Assign | Go | More | Lease | Ack | Stop | Exit
 
 # What may arrive from a worker, by the state in which the manager has it, and the state that follows.
 FROM_WORKER: dict[str, dict[type[Message], str]] = {
-    "new": {Hello: "greeted"},
+    "new": {Hello: "greeted", Fetch: "new"},
     # It holds no users. Words of an epoch that was taken away may still be on their way.
     "greeted": {Beat: "greeted", Delta: "greeted", Interrupted: "greeted", Leaving: "greeted", Trouble: "greeted",
                 Ready: "greeted", Stopped: "greeted", Failed: "gone", Bye: "gone"},
@@ -208,6 +223,7 @@ FROM_WORKER: dict[str, dict[type[Message], str]] = {
 
 # What may arrive from the manager, by the worker's own state.
 FROM_MANAGER: dict[str, dict[type[Message], str]] = {
+    "fetching": {Piece: "fetching", Refused: "ended"},
     "greeting": {Welcome: "waiting", Refused: "ended", Exit: "ended"},
     "waiting": {Assign: "preparing", Go: "waiting", More: "waiting", Lease: "waiting", Ack: "waiting",
                 Stop: "waiting",

@@ -15,11 +15,11 @@ PACKAGE = Path(__file__).parents[2] / "gaggle"
 # (report/) is one name here, and its files may import each other.
 LAYERS = (
     {"errors", "units", "meters", "_core"},
-    {"options", "configfile", "plan", "channel", "metrics", "user", "limits", "joining"},
+    {"options", "configfile", "plan", "channel", "metrics", "user", "limits", "joining", "parcel"},
     {"series", "commandline", "own"},
     {"sources", "usage", "loadtest", "recorder", "report", "logs", "transport", "protocol"},
     {"thresholds", "rules", "inventory", "life", "policy", "worker", "manager"},
-    {"engine"},
+    {"engine", "fetcher"},
     {"launcher", "crew"},
     {"books"},
     {"supervisor"},
