@@ -16,14 +16,16 @@ from uuid import uuid4
 # In the environment of a process and so of all it starts, whoever their parent is by now: how survivors are found.
 MARK = "TEST_RUN"
 POLL_SECONDS = 0.01
-GRACE_SECONDS = 5.0  # in which descendants must notice that the process has gone
+# Every deadline is so many times as long: on a machine that others use too, what is right may be slow.
+PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))
+GRACE_SECONDS = 5.0 * PATIENCE  # in which descendants must notice that the process has gone
 
 Found = TypeVar("Found")
 
 
 def eventually(predicate: Callable[[], Found], timeout: float = 5.0, what: str = "") -> Found:
     """Return the first true value of `predicate`, asked every 10 ms. Raises AssertionError after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * PATIENCE
     while not (found := predicate()):
         assert time.monotonic() < deadline, f"not within {timeout} s: {what or predicate}"
         time.sleep(POLL_SECONDS)
@@ -80,7 +82,7 @@ class Process:
 
         Raises AssertionError with what was printed when none comes in `timeout` seconds, or the process has ended.
         """
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * PATIENCE
         with self.news:
             while not (found := self.find(pattern)):
                 left = deadline - time.monotonic()
@@ -116,7 +118,7 @@ class Process:
     def wait(self, timeout: float = 60.0) -> int:
         """Return the exit code, once all output is in. Raises AssertionError, after ending all, if it takes longer."""
         try:
-            code = self.popen.wait(timeout)
+            code = self.popen.wait(timeout * PATIENCE)
         except subprocess.TimeoutExpired:
             self.end()
             raise AssertionError(f"{self} still ran after {timeout} s:\n{self.output()}") from None
