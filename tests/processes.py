@@ -32,6 +32,11 @@ def eventually(predicate: Callable[[], Found], timeout: float = 5.0, what: str =
     return found
 
 
+def lasting(seconds: float) -> str:
+    """Return a run time in which each user does something, also on a slow machine."""
+    return f"{seconds * PATIENCE:g}s"
+
+
 class Line(NamedTuple):
     """One line that a process has printed; `stream` is stdout or stderr, `at` is time.monotonic()."""
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from processes import eventually
+from processes import eventually, lasting
 from runs import Gaggle, Result, Row, assert_accounts
 from sites import Nginx, Server, free_port
 
@@ -132,7 +132,7 @@ NO_ANSWERS = ("/close-silently", "/reset", "/garbage", "/half", "/stall", "/stal
 def test_every_answer_is_counted_as_often_as_the_server_has_given_it(
     lane: str, run_gaggle: RunGaggle, server: Server
 ) -> None:
-    result = run_gaggle(visitors(*ANSWERS), "-u", 2 * len(ANSWERS), "-t", "0.5s", "--lane", lane, *ALL)
+    result = run_gaggle(visitors(*ANSWERS), "-u", 2 * len(ANSWERS), "-t", lasting(0.5), "--lane", lane, *ALL)
 
     assert len(result.requests) == len(ANSWERS)
     for row in result.requests:
@@ -147,7 +147,7 @@ def test_every_answer_is_counted_as_often_as_the_server_has_given_it(
 def test_every_request_that_gets_no_answer_is_counted_once_as_broken(
     lane: str, run_gaggle: RunGaggle, server: Server
 ) -> None:
-    result = run_gaggle(visitors(*NO_ANSWERS), "-u", 2 * len(NO_ANSWERS), "-t", "0.5s", "--lane", lane, *ALL)
+    result = run_gaggle(visitors(*NO_ANSWERS), "-u", 2 * len(NO_ANSWERS), "-t", lasting(0.5), "--lane", lane, *ALL)
 
     assert len(result.requests) == len(NO_ANSWERS)
     for row in result.requests:
@@ -488,7 +488,7 @@ def test_what_is_counted_from_the_reset_on_and_what_it_dropped_are_all_that_the_
 
 def test_a_reset_in_full_flight_leaves_counts_and_times_that_agree(run_gaggle: RunGaggle, nginx: Nginx) -> None:
     """What was under way at the reset counts where it ends. Each row has as many times as it has ends."""
-    result = run_gaggle(visitors("/"), "-u", 8, "-r", 20, "-t", "0.5s", host=nginx.url)
+    result = run_gaggle(visitors("/"), "-u", 8, "-r", 20, "-t", lasting(0.5), host=nginx.url)
 
     rows = [*result.requests, *result.tasks]
     for row in rows:
@@ -553,7 +553,7 @@ OF_ALL_KINDS = """
 
 
 def test_tasks_and_passes_are_counted_as_often_as_they_began(run_gaggle: RunGaggle, server: Server) -> None:
-    result = run_gaggle(OF_ALL_KINDS, "-u", 6, "-t", "0.5s", *ALL)
+    result = run_gaggle(OF_ALL_KINDS, "-u", 6, "-t", lasting(0.5), *ALL)
 
     row = {task.name: task for task in result.tasks}
     assert row["fine"].count + row["raises"].count + row["fails"].count == server.seen("GET /")

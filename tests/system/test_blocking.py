@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from processes import eventually
+from processes import eventually, lasting
 from procfs import cpu_seconds
 from runs import Gaggle, Result
 from sites import Server
@@ -151,7 +151,7 @@ def test_each_task_that_blocks_is_named(run_gaggle: RunGaggle, server: Server) -
                 time.sleep(0.2)
     """
 
-    result = run_gaggle(source, "-u", 1, "-t", "0.5s", *AT_ONCE)
+    result = run_gaggle(source, "-u", 1, "-t", lasting(0.5), *AT_ONCE)
 
     lines = re.findall(r"task (\w+) of Visitor holds up .*:(\d+)$", result.stderr, re.MULTILINE)
     assert lines == [("arrive", "5"), ("visit", "9"), ("leave", "13")]
@@ -166,7 +166,7 @@ def test_short_turns_are_nobody_s_business(run_gaggle: RunGaggle, server: Server
                 time.sleep(0.02)
     """
 
-    result = run_gaggle(source, "-u", 20, "--engines", 1, "-t", "0.5s", *AT_ONCE)
+    result = run_gaggle(source, "-u", 20, "--engines", 1, "-t", lasting(0.5), *AT_ONCE)
 
     assert "holds up" not in result.stderr
 
@@ -264,7 +264,7 @@ def test_a_task_that_does_nothing_at_all_lets_the_others_live(run_gaggle: RunGag
                 await asyncio.sleep(0.01)
     """
 
-    result = run_gaggle(source, "-u", 4, "--engines", 1, "-t", "0.5s", *AT_ONCE)
+    result = run_gaggle(source, "-u", 4, "--engines", 1, "-t", lasting(0.5), *AT_ONCE)
 
     assert result.task("Nothing", "nothing").count > 100
     assert result.task("Fine", "visit").count > 2 * 10

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import eventually
+from processes import eventually, lasting
 from procfs import arenas, descriptors, is_alive, state
 from runs import Gaggle, Result, assert_accounts
 from sites import Server
@@ -123,7 +123,7 @@ def test_a_task_that_ends_its_process_is_an_incident_and_no_more(
 ) -> None:
     source = DYING.format(file=str(tmp_path / "died"), death=death)
 
-    result = run_gaggle(source, "-u", 4, "-t", "0.5s", "--engines", 2, *AT_ONCE)
+    result = run_gaggle(source, "-u", 4, "-t", lasting(0.5), "--engines", 2, *AT_ONCE)
 
     assert kinds(result) == ["engine"]
     assert f"engine 0 {words}" in result.report["incidents"][0]["text"]
