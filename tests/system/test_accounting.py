@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from processes import eventually, lasting
+from processes import PATIENCE, eventually, lasting
 from runs import Gaggle, Result, Row, assert_accounts
 from sites import Nginx, Server, free_port
 
@@ -81,7 +81,7 @@ def visitors(*urls: str) -> str:
     class Visitor(Asking):
         @task
         async def visit(self):
-            await self.ask("GET", URLS[self.number % len(URLS)], timeout=0.4)
+            await self.ask("GET", URLS[self.number % len(URLS)], timeout={0.4 * PATIENCE:g})
 
     URLS = {urls!r}
     """
