@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from in_process import EngineLoop, MakeEngineLoop
+from processes import PATIENCE
 from sites import Server, free_port
 
 from gaggle import User
@@ -125,7 +126,7 @@ def test_a_busy_user_does_not_starve_the_loop(engine: EngineLoop, user: User) ->
                 ticks += 1
 
         ticker = asyncio.create_task(tick())
-        end = asyncio.get_running_loop().time() + 0.5
+        end = asyncio.get_running_loop().time() + 0.5 * PATIENCE
         while asyncio.get_running_loop().time() < end:
             await user.get("/")
         ticker.cancel()
