@@ -16,9 +16,9 @@ from uuid import uuid4
 # In the environment of a process and so of all it starts, whoever their parent is by now: how survivors are found.
 MARK = "TEST_RUN"
 POLL_SECONDS = 0.01
-# Every deadline is so many times as long: on a machine that others use too, what is right may be slow.
+# So many times as long a test waits for what must come, and `lasting` runs last: what is right may be slow.
 PATIENCE = float(os.environ.get("TEST_PATIENCE", "1"))
-GRACE_SECONDS = 5.0 * PATIENCE  # in which descendants must notice that the process has gone
+GRACE_SECONDS = 5.0  # in which descendants must notice that the process has gone
 
 Found = TypeVar("Found")
 
