@@ -2,7 +2,6 @@
 # Needs Linux, git, make, a C compiler, and Python 3.11 or newer with its headers (another one: make test PYTHON=python3.13).
 
 PYTHON ?= python3
-TESTS  ?= tests
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -13,15 +12,19 @@ READY   := $(VENV)/.ready-$(VERSION)
 BUILT   := $(VENV)/.built-$(VERSION)
 CORE    := setup.py $(shell find gaggle -name '*.pyx' -o -name '*.px[di]')
 
-.PHONY: demo test lint bench golden build lock clean
+.PHONY: demo test lint bench golden docs build lock clean
 .DELETE_ON_ERROR:
 
 demo: build         # against a small site of our own, which --run starts, names as {host}, and stops
 	@$(BIN)/python examples/demo_site.py --run $(BIN)/gaggle examples/drupal_loadtest.py \
 		--users 8 --hatch-rate 4 --run-time 10s --no-reset-metrics -v --host {host}
 
-test: build
-	@$(BIN)/pytest $(TESTS)
+# What runs inside one process is tested on two cores at once; whole runs one after the other, as they measure time.
+WHOLE  := tests/system tests/soak
+INSIDE := tests/unit tests/core tests/fuzz
+
+test: build         # all of them; some: .venv/bin/pytest tests/unit/test_plan.py
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(INSIDE); inside=$$?; $(BIN)/pytest $(WHOLE) && exit $$inside
 
 lint: build
 	@ci/lint
@@ -31,6 +34,9 @@ bench: build
 
 golden: build       # rewrites what tests/golden holds: review the diff like code
 	@$(BIN)/pytest --golden
+
+docs: build         # rewrites docs/options.md from the options
+	@$(BIN)/python ci/docs
 
 build: $(BUILT)
 	@:

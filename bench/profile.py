@@ -143,12 +143,12 @@ def inside(order: dict[str, object]) -> None:
     from gaggle.channel import Channel
     from gaggle.engine import Engine, Order
     from gaggle.metrics import Snapshot
-    from gaggle.plan import Block
+    from gaggle.plan import Block, Plan
 
     arena, (ours, theirs) = Arena.create(), Channel.pair()
     users, wanted = int(str(order["users"])), int(str(order["requests"]))
     settings = {"base": order["url"], "cacert": order["cacert"], "lane": order["lane"]}
-    asked = Order(0, 1, Block(1, 1, users, 0), users, hatch_rate=1e6, seed=1, stop_timeout=30.0, settings=settings)
+    asked = Order(0, 1, Block(1, 1, users, 0), Plan(users, 1e6), seed=1, stop_timeout=30.0, settings=settings)
     engine = Engine(arena, theirs, loadtest.load(str(order["load_test"])), asked)
 
     def answered() -> int:

@@ -41,12 +41,18 @@ class Hand:
 
     def __init__(self, order: Order, pid: int, channel: Channel, arena: Arena) -> None:
         self.order, self.pid, self.channel, self.arena = order, pid, channel, arena
-        self.is_done = self.is_ready = False
+        self.is_done = self.is_ready = self.is_started = False
         self.turn = Turn()
 
     @property
     def index(self) -> int:
         return self.order.index
+
+    def start(self, t0_ns: int) -> None:
+        """Let its users begin, at `t0_ns` of the monotonic clock. Once: said again, it changes nothing."""
+        if not self.is_started:
+            self.is_started = True
+            self.channel.send("start", t0_ns=t0_ns)
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that it has used; 0.0 when it has gone."""
@@ -129,9 +135,9 @@ class Crew:
         self.loop.add_reader(channel_fd, self._engine_readable, hand)
         return hand
 
-    async def errand(self, name: str, settings: dict[str, Any]) -> Any:
+    async def errand(self, name: str, settings: dict[str, Any], own: dict[str, Any]) -> Any:
         """Run the load test's `test_start` or `test_stop`; return what it returned. Raises LoadTestError."""
-        self.channel.send("errand", name=name, settings=settings)
+        self.channel.send("errand", name=name, settings=settings, own=own)
         answer = await self._answer(f"started @{name}")
         channel = Channel.of_descriptor(answer.fds[0])
         self.errand_pid = answer.fields["pid"]

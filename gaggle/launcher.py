@@ -68,8 +68,8 @@ class Launcher:
 
     def errand(self, message: Message) -> None:
         """Fork a process that runs the test's start or stop."""
-        name, settings = message.fields["name"], message.fields["settings"]
-        self.spawn(lambda channel: engine.run_errand(channel, self.loaded, name, settings), index=-1)
+        name, settings, own = (message.fields[each] for each in ("name", "settings", "own"))
+        self.spawn(lambda channel: engine.run_errand(channel, self.loaded, name, settings, own), index=-1)
 
     @property
     def loaded(self) -> LoadTest:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from gaggle._core import KIND_TASK, KIND_USER, Arena, Pump, Scope, Tally
 from gaggle.loadtest import Task, UserClass, is_of_load_test
+from gaggle.records import Records
 from gaggle.user import User, UserStopped
 
 # A task that fails without having waited for anything would spin: this keeps it to 20 a second.
@@ -21,7 +22,7 @@ class Duty:
     """A task with its row in the arena, shared by all users of a class in an engine."""
 
     def __init__(self, arena: Arena, label: str, task: Task) -> None:
-        self.task, self.scope = task, Scope(task.request_name)
+        self.task, self.scope = task, Scope(task.request_name, label, task.name)
         self._key = (arena, KIND_TASK, label, task.name)
         self._tally = Tally(*self._key) if task.has_row else None
 
@@ -75,8 +76,10 @@ class Office(Protocol):
     """What a life needs of its engine."""
 
     pump: Pump
+    records: Records
     is_stopping: bool
     stop_timeout: float
+    iterations: int  # passes after which a user leaves; 0: it stays
 
     def task_failed(self, name: str, duty: Duty, error: BaseException) -> None:
         """Show the traceback of a task that raised."""
@@ -88,10 +91,24 @@ class Life:
     def __init__(self, office: Office, roster: Roster, user: User) -> None:
         self.office, self.roster, self.user = office, roster, user
         self.is_leaving = False  # `on_stop` is all that is left
+        self.passes = 0  # that were completed
+        self.is_resting = False  # between two tasks
 
     @property
     def is_over(self) -> bool:
-        return self.office.is_stopping or self.user.is_stopped
+        return self.office.is_stopping or self.user.is_stopped or 0 < self.office.iterations <= self.passes
+
+    def retire(self) -> None:
+        """Leave after the present task, without waiting; a task that takes longer than --stop-timeout is cut."""
+        self.user.stop()
+        self.user.hurry()
+        asyncio.get_running_loop().call_later(self.office.stop_timeout, self.cut)
+
+    def cut(self) -> None:
+        if self.task is not None and not self.is_leaving:
+            self.task.cancel()
+
+    task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Live until the test stops or the user does. A cancel cuts the present task; `on_stop` still runs."""
@@ -147,6 +164,9 @@ class Life:
                 self.roster.passes.cut()
                 raise
         self.roster.passes.end(began_ns)
+        if self.office.records.passed is not None:
+            self.office.records.passed(self.user.number, self.roster.name, began_ns)
+        self.passes += 1
         if self.user.session == "pass":
             self.user.forget()
 
@@ -170,10 +190,18 @@ class Life:
             if user.in_flight:
                 user.cut_streams()
         duty.end(began_ns)
+        self.log(duty, began_ns, "")
         return True
+
+    def log(self, duty: Duty, began_ns: int, error: str) -> None:
+        """Put a task that has ended into the task log, where there is one."""
+        if self.office.records.task is not None:
+            number, name = self.user.number, self.roster.name
+            self.office.records.task(number, name, began_ns, task=duty.task.name, success=not error, error=error)
 
     def failed(self, duty: Duty, began_ns: int, error: BaseException) -> bool:
         duty.fail(began_ns, describe(error))
+        self.log(duty, began_ns, describe(error))
         self.office.task_failed(self.roster.name, duty, error)
         return False
 
@@ -185,10 +213,14 @@ class Life:
             seconds = 1.0
             self.office.task_failed(self.roster.name, self.roster.tasks[0], error)
         has_waited = self.office.pump.turns != turns
-        if seconds > 0:
-            await self.user.pause(seconds)
-        elif not has_waited:
-            await self.user.pause(STUMBLE_SECONDS if stumbled else 0)
+        self.is_resting = True
+        try:
+            if seconds > 0:
+                await self.user.pause(seconds)
+            elif not has_waited:
+                await self.user.pause(STUMBLE_SECONDS if stumbled else 0)
+        finally:
+            self.is_resting = False
 
 
 def is_being_cancelled() -> bool:

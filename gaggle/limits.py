@@ -35,8 +35,11 @@ def ports() -> int:
     return last - first + 1
 
 
-def warnings(users: int, engines: int, hosts: int, descriptors: int) -> list[str]:
-    """Return what stands in the way of so many users that each keep a connection open, a line each."""
+def warnings(users: int, engines: int, hosts: int, descriptors: int, sources: int = 1) -> list[str]:
+    """Return what stands in the way of so many users that each keep a connection open, a line each.
+
+    `sources` is how many addresses they connect from.
+    """
     found = []
     needed = -(-users // engines) + SPARE_DESCRIPTORS
     if needed > descriptors:
@@ -44,10 +47,10 @@ def warnings(users: int, engines: int, hosts: int, descriptors: int) -> list[str
             f"{users:,} users on {engines} engines need {needed:,} open files each, the limit is {descriptors:,}: "
             f"raise it (ulimit -n {needed}), or connections will fail"
         )
-    if users > ports() * max(1, hosts):
+    if users > ports() * max(1, hosts) * max(1, sources):
         found.append(
-            f"{users:,} users need as many connections, and this machine has {ports():,} ports to one server: "
-            f"widen {PORT_RANGE}, or connections will fail"
+            f"{users:,} users need as many connections, and an address of this machine has {ports():,} ports to one "
+            f"server: widen {PORT_RANGE}, or give more addresses with --interface, or connections will fail"
         )
     return found
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import combinations
@@ -18,10 +19,14 @@ from typing import Any
 
 from gaggle._core import Url
 from gaggle.errors import LoadTestError
+from gaggle.own import MARK as OWN_MARK
 from gaggle.units import printable
 from gaggle.user import MARK, Job, Mark, User, feeds
 
 MODULE_NAME = "loadtest_under_way"
+Chosen = dict[str, list[int]]
+"""By the name of a user class, which of its tasks take part (from 0). Classes that do not are not in it."""
+TAG = re.compile(r"[\w.-]+")
 WEIGHT = "must be a whole number, at least 1"
 
 
@@ -34,6 +39,7 @@ class Task:
     weight: int = 1
     request_name: str | None = None
     has_row: bool = True
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,10 @@ class UserClass:
     @property
     def name(self) -> str:
         return self.cls.__name__
+
+    def with_tasks(self, places: list[int]) -> UserClass:
+        """Return the class with these of its tasks."""
+        return replace(self, tasks=tuple(self.tasks[place] for place in places))
 
     @property
     def rows(self) -> list[str]:
@@ -65,6 +75,13 @@ class LoadTest:
     test_stops: tuple[Job, ...]
     hooks: tuple[Any, ...]
     defaults: dict[str, Any]
+    own: type | None = None  # the class of its own options
+
+    def chosen(self, kept: Chosen | None) -> tuple[UserClass, ...]:
+        """Return the classes with the tasks that take part; all without a choice."""
+        if kept is None:
+            return self.classes
+        return tuple(item.with_tasks(kept[item.name]) for item in self.classes if item.name in kept)
 
     def describe(self) -> dict[str, Any]:
         """Return what the control plane needs to know, as plain data."""
@@ -76,7 +93,7 @@ class LoadTest:
                     "fixed_count": item.cls.fixed_count,
                     "host": item.cls.default_host,
                     "rows": item.rows,
-                    "tasks": [[task.name, task.weight] for task in item.tasks],
+                    "tasks": [[task.name, task.weight, list(task.tags)] for task in item.tasks],
                 }
                 for item in self.classes
             ],
@@ -84,6 +101,7 @@ class LoadTest:
             "has_test_start": bool(self.test_starts),
             "has_test_stop": bool(self.test_stops),
             "defaults": self.defaults,
+            "own": getattr(self.own, OWN_MARK, []),
         }
 
 
@@ -122,6 +140,7 @@ def load(path: str, only: Iterable[str] = ()) -> LoadTest:
         test_stops=tuple(check_async(each) for each in functions if marked(each, "test_stop")),
         hooks=tuple(check_plain(each) for each in functions if marked(each, "on_request")),
         defaults=plain_defaults(file, getattr(module, "defaults", {})),
+        own=own_class(module),
     )
 
 
@@ -176,6 +195,15 @@ def plain_defaults(file: Path, defaults: Any) -> dict[str, Any]:
     if not isinstance(defaults, Mapping):
         raise LoadTestError(f'{file}: defaults must be a dict such as {{"users": 8}}, got {defaults!r}')
     return {str(name): plain(value) for name, value in defaults.items()}
+
+
+def own_class(module: ModuleType) -> type | None:
+    """Return the class that `@own_options` marks, if there is one."""
+    found = {value for value in vars(module).values() if inspect.isclass(value) and OWN_MARK in vars(value)}
+    if len(found) > 1:
+        names = " and ".join(sorted(cls.__name__ for cls in found))
+        raise LoadTestError(f"{module.__file__}: {names} are both @own_options: a load test has one class of them")
+    return next(iter(found), None)
 
 
 def plain(value: Any) -> Any:
@@ -242,7 +270,18 @@ def make_task(key: str, function: Any) -> Task:
         raise LoadTestError(f"{where(function)}: a task must not be called {key}, which a user has already: rename it")
     if not isinstance(mark.weight, int) or mark.weight < 1:
         raise LoadTestError(f"{where(function)}: the weight of {key} {WEIGHT}, got {mark.weight!r}")
-    return Task(mark.name or key, function, mark.weight, mark.name, mark.kind == "task" or mark.name is not None)
+    has_row = mark.kind == "task" or mark.name is not None
+    return Task(mark.name or key, function, mark.weight, mark.name, has_row, check_tags(function, mark.tags))
+
+
+def check_tags(function: Any, tags: Any) -> tuple[str, ...]:
+    """Return the tags of a task, of which one may be given alone."""
+    found = tuple(tags) if isinstance(tags, list | tuple | set | frozenset) else (tags,)
+    for tag in found:
+        if not isinstance(tag, str) or not TAG.fullmatch(tag):
+            wants = "letters, digits, _ . and -"
+            raise LoadTestError(f"{where(function)}: a tag of {function.__name__} must be made of {wants}, got {tag!r}")
+    return tuple(dict.fromkeys(found))
 
 
 def check_async(function: Any) -> Any:

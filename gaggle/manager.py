@@ -23,7 +23,10 @@ from gaggle.protocol import (
     Delta,
     Exit,
     Failed,
+    Fewer,
+    Freed,
     Go,
+    Health,
     Hello,
     Interrupted,
     Lease,
@@ -36,12 +39,15 @@ from gaggle.protocol import (
     Stopped,
     Trouble,
     Welcome,
+    Work,
     advance,
 )
 
 SECOND_NS = 1_000_000_000
 START_DELAY_NS = SECOND_NS // 2  # between the go-ahead and T0: every worker has heard of it by then
 CLOCKS_DRIFT = 1.01  # how much faster our clock may run than a worker's while a lease lasts
+CLOCK_LIMIT = 0.010  # seconds: as late as gaggle itself may be before the report says so
+CLOCK_BEATS = 10  # after which a worker knows its clock well enough to be judged by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +62,20 @@ class Terms:
     shared: Any = None
     no_hash_check: bool = False
     on_loss: str = "redistribute"  # or continue, or stop
+    rebalance: bool = False  # workers that come while the test runs get a share of the users
     most_wait: float = 0.0  # for the expected workers, from the first one on; 0: without end
     least_workers: int = 0  # enough to start with when that is over; 0: all
     lease: float = 10.0
     beat: float = 1.0
     slack: float = 2.0
     stop_timeout: float = 30.0
+    throttle: float = 0.0  # requests a second over all workers; 0: no limit
+    test: str = ""  # the test's own name, so that no worker brings the counts of another one
+    boot: str = ""  # of the manager's machine: a worker on it has the same clocks
+
+    @property
+    def lease_ns(self) -> int:
+        return int(self.lease * SECOND_NS)
 
     @property
     def give_away_ns(self) -> int:
@@ -82,15 +96,33 @@ class Node:
     heard_ns: int = 0  # when it last said anything
     answered_ns: int = 0  # when the last beat that got a lease came
     beat: Beat | None = None
+    health: tuple[Work, ...] = ()
     next_delta: int = 1
     acknowledged: int = 0
     parts: list[Delta] = field(default_factory=list)
     is_leaving: bool = False
     was_let_go: bool = False  # told to exit, in the present session
+    has_worked: bool = False  # has had users
+    has_ended: bool = False  # has said its last word: all that it had counted is in
+    beats: int = 0
+    is_judged: bool = False  # its clock was found wrong, and that was said
 
     @property
     def is_gone(self) -> bool:
         return self.state == "gone"
+
+    @property
+    def users(self) -> int:
+        return sum(block.count for block in self.blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Users on their way from one worker to another (their own names): the first has them until it says `Freed`."""
+
+    block: Block
+    source: str
+    target: str
 
 
 # News.
@@ -113,6 +145,7 @@ class Counted:
     parts: tuple[bytes, ...]
     began: float
     ended: float
+    is_ramp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +155,37 @@ class Happened:
     kind: str
     text: str
     lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something that belongs among the facts of the report."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A worker did not come back: what it counted after its last delta and until `until_ns` at the latest is lost."""
+
+    node: str
+    number: int
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """All workers of a manager that was away are back, or lost: `kept` users went on, `ended` did not."""
+
+    kept: int
+    ended: int
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """All users are told to leave; the reason is one word."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +200,7 @@ class Ended:
     """Every worker is gone, or given up."""
 
 
-News = Line | Counted | Happened | Started | Ended
+News = Line | Counted | Happened | Noted | Missing | Resumed | Started | Halted | Ended
 
 
 class Manager:
@@ -151,10 +215,14 @@ class Manager:
         self.outbox: list[tuple[bytes, Message]] = []
         self.news: list[News] = []
         self.t0_ns = 0
-        self._epoch = 0
+        self.wall_ahead = 0.0  # unix time minus our clock, seconds: kept by who has clocks
+        self.newest_epoch = 0
+        self.moves: list[Move] = []
+        self.interrupter: Node | None = None  # stopped all; it leaves first
+        self._away: dict[str, int] = {}  # worker -> its users, of those that a manager before us has led
+        self._kept = self._ended = 0  # of these users, so far
         self._first_ns = 0  # when the first worker joined
         self._stopped_ns = 0
-        self._interrupter: Node | None = None  # stopped all; it leaves first
 
     # What workers say.
 
@@ -181,6 +249,9 @@ class Manager:
         """A session begins: of a new worker, or of one that was here before."""
         if peer in self.peers:
             raise ProtocolError("a second Hello in one session")
+        if hello.test not in ("", self.terms.test):
+            self.dismiss(peer, "it belongs to another test: start it again (or the manager, with --resume)")
+            return
         if hello.hash != self.terms.hash and not self.may_differ(hello):
             self.dismiss(peer, "it runs a different load test: use the same files, or --no-hash-check on the manager")
             return
@@ -215,12 +286,36 @@ class Manager:
             self.peers.pop(node.peer, None)
             node.peer = None
         node.parts = []
-        if node.epoch and hello.epoch != node.epoch:
-            self.lose(node, "came back without its users", now_ns)
+        keeps = bool(node.epoch) and hello.epoch == node.epoch
+        if node.epoch and not keeps:
+            self.take_back(node, now_ns)
+        self.saw_again(node, keeps)
         self.attach(node, peer, now_ns)
         self.welcome(node)
         self.line("INFO", f"worker {node.number or node.hello.host} is back")
         self.remind(node, now_ns)
+
+    def take_back(self, node: Node, now_ns: int) -> None:
+        """A worker's users have ended: others get them, or itself anew where there are none, or all were alone."""
+        if node.hello.node in self._away:
+            self.unassigned += self.release(node)
+        else:
+            self.lose(node, "came back without its users", now_ns, is_back=True)
+
+    def resumed(self, now_ns: int) -> None:
+        """Go on where another manager has stood."""
+        self._first_ns = self._stopped_ns = now_ns
+        if self.state == "running":
+            self._away = {name: node.users for name, node in self.nodes.items() if node.epoch}
+
+    def saw_again(self, node: Node, keeps: bool) -> None:
+        """Note what became of a worker's users while there was no manager; tell when that is known of all."""
+        users = self._away.pop(node.hello.node, None)
+        if users is None:
+            return
+        self._kept, self._ended = self._kept + users * keeps, self._ended + users * (not keeps)
+        if not self._away:
+            self.news.append(Resumed(self._kept, self._ended))
 
     def remind(self, node: Node, now_ns: int) -> None:
         """Say again what a lost session may have swallowed."""
@@ -229,9 +324,9 @@ class Manager:
         elif node.state == "running":
             self.go(node, now_ns)
             self.say(node, More(node.epoch, tuple(node.blocks)))
+            self.say_fewer(node)
         if self.state == "stopping":
             self.say(node, Stop("the test stops"))
-            self.finish_if_done()
 
     def free_number(self) -> int:
         taken = {node.number for node in self.nodes.values() if not node.is_gone}
@@ -242,7 +337,8 @@ class Manager:
         self.peers[peer] = node
 
     def welcome(self, node: Node) -> None:
-        self.say(node, Welcome(node.number, self.terms.expect, node.epoch, self.terms.lease, self.terms.beat))
+        terms = self.terms
+        self.say(node, Welcome(node.number, terms.expect, node.epoch, terms.lease, terms.beat, terms.test))
 
     def warn_of_neighbours(self, node: Node) -> None:
         """Two workers on the same cores slow each other down, and the numbers of both."""
@@ -261,12 +357,38 @@ class Manager:
 
     def heard_beat(self, node: Node, message: Beat, now_ns: int) -> None:
         """Grant a lease to the epoch that holds users; a beat of any other epoch gets an answer, and no lease."""
-        node.beat = message
+        node.beat, node.beats = message, node.beats + 1
+        self.judge_clock(node, message)
         if node.epoch and message.epoch == node.epoch:
             node.answered_ns = now_ns
-        self.say(node, Lease(message.seq, node.epoch, now_ns))
+        self.say(node, Lease(message.seq, node.epoch, now_ns, self.throttle_of(node)))
         if not node.epoch and not message.epoch:
             self.give_work(node, now_ns)
+
+    @property
+    def users_running(self) -> int:
+        """How many users are at work in all workers, as they last said."""
+        return sum(node.beat.users for node in self.nodes.values() if node.beat and node.epoch)
+
+    def judge_clock(self, node: Node, beat: Beat) -> None:
+        """Say, once a worker, that its users may start late, or that its times are not ours."""
+        if node.beats < CLOCK_BEATS or node.is_judged or node.hello.boot == self.terms.boot:
+            return
+        error = beat.round_trip_ns / 2 / SECOND_NS
+        skew = beat.wall - (beat.clock_ns - beat.offset_ns) / SECOND_NS - self.wall_ahead
+        name = f"worker {node.number}" if node.number else f"spare {node.hello.host}"
+        if error > CLOCK_LIMIT:
+            node.is_judged = True
+            self.news.append(Noted(f"{name} is {1000 * error:.0f} ms away: so much its users may start early or late"))
+        if abs(skew) > CLOCK_LIMIT + error:
+            node.is_judged = True
+            order = "ahead of" if skew > 0 else "behind"
+            self.news.append(
+                Noted(f"the clock of {name} is {units.timespan(round(abs(skew), 3))} {order} the manager's")
+            )
+
+    def heard_health(self, node: Node, message: Health, now_ns: int) -> None:
+        node.health = message.engines
 
     def heard_delta(self, node: Node, message: Delta, now_ns: int) -> None:
         """Count each number once: what is old is acknowledged again, what is new is handed on when it is whole."""
@@ -281,21 +403,21 @@ class Manager:
         if len(node.parts) == message.parts:
             node.next_delta += 1
             parts, node.parts = tuple(delta.data for delta in node.parts), []
-            self.news.append(Counted(node.hello.node, message.number, parts, message.began, message.ended))
+            times = message.began, message.ended
+            self.news.append(Counted(node.hello.node, message.number, parts, *times, message.is_ramp))
 
     def acknowledge(self, name: str, number: int) -> None:
         """A delta is merged, and on disk where that is wanted: its worker may forget it."""
         node = self.nodes[name]
-        node.acknowledged = number
+        node.acknowledged = max(number, node.acknowledged)
         self.say(node, Ack(number))
-        self.finish_if_done()
 
     def heard_trouble(self, node: Node, message: Trouble, now_ns: int) -> None:
         self.news.append(Happened(message.kind, f"worker {node.number}: {message.text}", message.kind == "loss"))
 
     def heard_interrupted(self, node: Node, message: Interrupted, now_ns: int) -> None:
         if self.state in ("gathering", "running"):
-            self._interrupter = node
+            self.interrupter = node
         self.stop("interrupt", now_ns, but=node)
 
     def heard_leaving(self, node: Node, message: Leaving, now_ns: int) -> None:
@@ -307,23 +429,31 @@ class Manager:
             return
         if node.is_leaving and self.state == "running":
             self.lose(node, "was told to leave", now_ns, is_announced=True)
+        for move in self.moves_from(node):
+            self.hand_over(move, now_ns)
         node.epoch, node.blocks = 0, []
-        self.finish_if_done()
+
+    def heard_freed(self, node: Node, message: Freed, now_ns: int) -> None:
+        """Users that others are to have run no more where they were."""
+        if message.epoch == node.epoch:
+            for move in self.moves_from(node):
+                if move.block in message.blocks:
+                    self.hand_over(move, now_ns)
 
     def heard_failed(self, node: Node, message: Failed, now_ns: int) -> None:
         self.lose(node, f"failed: {message.reason}", now_ns)
+        node.has_ended = True
         self.detach(node)
-        self.finish_if_done()
 
     def heard_bye(self, node: Node, message: Bye, now_ns: int) -> None:
         if node.epoch:
             self.lose(node, "left", now_ns)
         self.line("INFO", f"worker {node.number} exited")
+        node.has_ended = True
         self.detach(node)
-        if node is self._interrupter:
+        if node is self.interrupter:
             after = (now_ns - self.t0_ns) // SECOND_NS if self.t0_ns else 0
             self.line("INFO", f"worker went away, stopping gracefully after {after} seconds...")
-        self.finish_if_done()
 
     def detach(self, node: Node) -> None:
         node.state = "gone"
@@ -335,8 +465,9 @@ class Manager:
 
     def assign(self, node: Node, blocks: list[Block], now_ns: int) -> None:
         """Give users to a worker that has none, under a new epoch."""
-        self._epoch += 1
-        node.epoch, node.blocks, node.state, node.answered_ns = self._epoch, blocks, "preparing", now_ns
+        self.newest_epoch += 1
+        node.epoch, node.blocks, node.state, node.answered_ns = self.newest_epoch, blocks, "preparing", now_ns
+        node.has_worked = True
         terms = self.terms
         users = sum(block.count for block in blocks)
         self.line("INFO", f"sending {units.thousands(users)} users to worker {node.number}")
@@ -362,9 +493,18 @@ class Manager:
             self.assign(node, blocks if self.state == "running" else blocks[:1], now_ns)
             self.unassigned = blocks[1:] if self.state == "gathering" else []
 
-    def lose(self, node: Node, why: str, now_ns: int, is_announced: bool = False) -> None:
+    def release(self, node: Node) -> list[Block]:
+        """Take all users from a worker; return them."""
+        moves = self.moves_from(node)
+        self.moves = [move for move in self.moves if move not in moves]
+        blocks = node.blocks + [move.block for move in moves]
+        node.blocks, node.epoch, node.state = [], 0, "greeted"
+        return blocks
+
+    def lose(self, node: Node, why: str, now_ns: int, is_announced: bool = False, is_back: bool = False) -> None:
         """A worker's users are nobody's: give them to others, go on without them, or stop."""
-        blocks, node.blocks, node.epoch, node.state = node.blocks, [], 0, "greeted"
+        blocks = self.release(node)
+        self.saw_again(node, keeps=False)
         if self.state == "gathering":
             self.unassigned = blocks + self.unassigned
             self.line("WARN", f"worker {node.number} {why} before the start")
@@ -373,8 +513,10 @@ class Manager:
             return
         users = sum(block.count for block in blocks)
         text = f"worker {node.number} {why} with {units.thousands(users)} users"
-        if self.terms.on_loss == "redistribute" and self.redistribute(blocks, now_ns, but=node):
-            self.news.append(Happened("loss" if not is_announced else "leave", f"{text}: others have them now"))
+        is_given = self.terms.on_loss == "redistribute" and self.redistribute(blocks, now_ns, but=node)
+        if is_given or (self.terms.on_loss == "redistribute" and is_back):
+            who = "others have" if is_given else "it has"
+            self.news.append(Happened("loss" if not is_announced else "leave", f"{text}: {who} them now"))
         elif self.terms.on_loss == "stop":
             self.news.append(Happened("loss", f"{text}: the test stops", lost=True))
             self.stop("loss", now_ns)
@@ -399,6 +541,55 @@ class Manager:
                     self.say(node, More(node.epoch, (part,)))
         return True
 
+    # Users that move to a worker that has come while the test runs.
+
+    def rebalance(self, now_ns: int) -> None:
+        """Let the first spare have its share; the next one when all users have moved."""
+        if not self.terms.rebalance or self.moves or self.unassigned or self._away:
+            return
+        donors = [node for node in self.nodes.values() if node.epoch and node.peer and node.state == "running"]
+        spares = (node for node in self.nodes.values() if self.is_spare(node, now_ns))
+        if donors and (spare := next(spares, None)):
+            self.take_share(spare, donors)
+
+    def take_share(self, spare: Node, donors: list[Node]) -> None:
+        """Ask each that has more than its share for what is above it, of its last users."""
+        users = sum(node.users for node in donors)
+        wanted = users // (len(donors) + 1)
+        donors = sorted(donors, key=lambda node: -node.users)
+        for node, fair in zip(donors, plan.share(users - wanted, len(donors)), strict=True):
+            count = min(max(node.users - fair, 0), wanted)
+            node.blocks, cut = plan.cut(node.blocks, count)
+            self.moves += [Move(block, node.hello.node, spare.hello.node) for block in cut]
+            self.say_fewer(node)
+            wanted -= count
+        if self.moves:
+            spare.number = spare.number or self.free_number()
+            moving = sum(move.block.count for move in self.moves)
+            text = f"worker {spare.number} has come while the test runs: {units.thousands(moving)} users move to it"
+            self.news.append(Happened("rebalance", text))
+
+    def moves_from(self, node: Node) -> list[Move]:
+        return [move for move in self.moves if move.source == node.hello.node]
+
+    def say_fewer(self, node: Node) -> None:
+        if blocks := tuple(move.block for move in self.moves_from(node)):
+            self.say(node, Fewer(node.epoch, blocks))
+
+    def hand_over(self, move: Move, now_ns: int) -> None:
+        """Give users that run nowhere now to whom they were meant for, or to others if it has gone since."""
+        self.moves.remove(move)
+        target = self.nodes.get(move.target)
+        if self.state != "running":
+            return
+        if target is not None and target.peer and target.epoch and target.state in ("preparing", "ready", "running"):
+            target.blocks.append(move.block)
+            self.say(target, More(target.epoch, (move.block,)))
+        elif target is not None and self.is_spare(target, now_ns):
+            self.assign(target, [move.block], now_ns)
+        elif not self.redistribute([move.block], now_ns):
+            self.line("WARN", f"{units.thousands(move.block.count)} users have nowhere to go")
+
     def is_spare(self, node: Node, now_ns: int) -> bool:
         """Whether a worker without users can have some: one that is silent may be as lost as the one that had them."""
         is_silent = now_ns - node.heard_ns >= int(self.terms.lease * SECOND_NS)
@@ -411,17 +602,26 @@ class Manager:
         for node in list(self.nodes.values()):
             if node.epoch and now_ns >= node.answered_ns + self.terms.give_away_ns:
                 self.lose(node, f"was not heard for {self.terms.lease:g} seconds", now_ns)
-                self.finish_if_done()
         if self.state == "gathering":
             self.start_if_complete(now_ns)
         elif self.state == "running" and self.is_over(now_ns):
             self.stop("run time", now_ns)
+        elif self.state == "running" and not (self.unassigned or any(node.epoch for node in self.nodes.values())):
+            self.stop("all users have left", now_ns)
+        elif self.state == "running":
+            self.rebalance(now_ns)
         elif self.state == "stopping":
             self.give_up_if_late(now_ns)
+        self.finish_if_done(now_ns)
 
     def is_over(self, now_ns: int) -> bool:
-        at = self.terms.plan.stop_at
+        at = self.terms.plan.gone_at
         return at is not None and now_ns >= self.t0_ns + int(at * SECOND_NS)
+
+    def throttle_of(self, node: Node) -> float:
+        """Return how many requests a second a worker may start: its share by users, of which all have the same."""
+        held = sum(block.count for _, block in self.owners()) if self.state != "gathering" else self.terms.plan.users
+        return self.terms.throttle * sum(block.count for block in node.blocks) / max(held, 1)
 
     def start_if_complete(self, now_ns: int) -> None:
         """Give the go-ahead when all expected workers are ready, or those there suffice and the wait is over."""
@@ -445,7 +645,7 @@ class Manager:
 
     def go(self, node: Node, now_ns: int) -> None:
         node.state = "running"
-        self.say(node, Go(node.epoch, self.t0_ns if self.t0_ns > now_ns else now_ns))
+        self.say(node, Go(node.epoch, self.t0_ns))
 
     # The end.
 
@@ -454,25 +654,34 @@ class Manager:
         if self.state in ("stopping", "ended"):
             return
         self.state, self._stopped_ns = "stopping", now_ns
+        self.news.append(Halted(reason))
         for node in self.nodes.values():
             if node.peer is not None and node is not but and not node.is_gone:
                 self.say(node, Stop(reason))
                 if node.state in ("preparing", "ready", "running"):
                     node.state = "stopping"
-        self.finish_if_done()
 
-    def finish_if_done(self) -> None:
+    def finish_if_done(self, now_ns: int) -> None:
         """When nobody has users and all that was counted is in, let everybody go; when all are gone, it is the end."""
         if self.state != "stopping" or any(node.epoch for node in self.nodes.values()):
             return
-        first = self._interrupter
+        first = self.interrupter
         waiting = [first] if first is not None and first.peer is not None else list(self.nodes.values())
         for node in waiting:
-            if node.peer is not None and node.state in ("greeted", "stopped") and not node.was_let_go:
+            if node.peer is not None and node.state in ("greeted", "stopped") and self.may_go(node):
                 self.say(node, Exit())
                 node.state, node.was_let_go = "stopped", True
-        if not any(node.peer for node in self.nodes.values()):
-            self.end()
+        if not any(node.peer or self.may_come_back(node, now_ns) for node in self.nodes.values()):
+            self.end(now_ns)
+
+    def may_go(self, node: Node) -> bool:
+        """Whether a worker's counts are in, for good; then it is told so, once a session."""
+        return not node.was_let_go and node.acknowledged == node.next_delta - 1
+
+    def may_come_back(self, node: Node, now_ns: int) -> bool:
+        """Whether a worker between two sessions may still bring counts. One that lives is back within a lease."""
+        is_out = node.has_worked and node.peer is None and not node.is_gone
+        return is_out and now_ns < node.heard_ns + self.terms.give_away_ns
 
     def abandon(self) -> None:
         """Let everybody go at once: there will be no report. Without a word workers would wait for us to come back."""
@@ -489,11 +698,17 @@ class Manager:
                     Happened("loss", f"worker {node.number} did not end: its last counts are missing", lost=True)
                 )
                 self.detach(node)
-        self.end()
+        self.end(now_ns)
 
-    def end(self) -> None:
+    def end(self, now_ns: int) -> None:
         if self.state != "ended":
             self.state = "ended"
+            for node in [self.nodes[name] for name in self._away]:
+                self.saw_again(node, keeps=False)
+            for name, node in self.nodes.items():
+                if node.has_worked and not node.has_ended:
+                    until_ns = min(now_ns, node.answered_ns + self.terms.lease_ns)
+                    self.news.append(Missing(name, node.number, until_ns))
             self.line("INFO", "all workers have exited")
             self.news.append(Ended())
 
@@ -504,7 +719,6 @@ class Manager:
         node = self.peers.pop(peer, None)
         if node is not None:
             node.peer = None
-        self.finish_if_done()
 
     def owners(self) -> Iterator[tuple[Node, Block]]:
         """Yield who has which users."""
@@ -524,10 +738,12 @@ HEARD: dict[type[Message], Callable[[Manager, Node, Any, int], None]] = {
     Ready: Manager.heard_ready,
     Beat: Manager.heard_beat,
     Delta: Manager.heard_delta,
+    Health: Manager.heard_health,
     Trouble: Manager.heard_trouble,
     Interrupted: Manager.heard_interrupted,
     Leaving: Manager.heard_leaving,
     Stopped: Manager.heard_stopped,
+    Freed: Manager.heard_freed,
     Failed: Manager.heard_failed,
     Bye: Manager.heard_bye,
 }

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import signal
 import time
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
-from gaggle.errors import LoadTestError, ProtocolError
+from gaggle import units
+from gaggle.errors import InvalidOption, LoadTestError, ProtocolError
 from gaggle.joining import Token, address_for_others, join_command, remove_token, write_token
+from gaggle.keeping import Keeper
+from gaggle.ledger import Ledger, healths
 from gaggle.logs import LOGGER
-from gaggle.manager import Counted, Ended, Happened, Line, Manager, Started, Terms
+from gaggle.manager import Counted, Ended, Halted, Happened, Line, Manager, Missing, Noted, Resumed, Started, Terms
 from gaggle.metrics import Snapshot
-from gaggle.options import SPECS, Options, Role
+from gaggle.options import SPECS, Options, Role, flag, written
 from gaggle.policy import versions
-from gaggle.protocol import decode_worker, encode
+from gaggle.protocol import Message, decode_worker, encode
 from gaggle.report.model import Incident, Phase, Report, ReportClass
+from gaggle.report.text import render_running
+from gaggle.sources import said
+from gaggle.standing import Standing, fill, lead_of, pack, shares_of, take_up, unpack
+from gaggle.statefile import StateFile
 from gaggle.supervisor import Outcome, Supervisor, with_signals
 from gaggle.transport import LAST_SECONDS, ManagerTransport
 
@@ -30,33 +40,68 @@ class Managing:
 
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor, self.say = supervisor, supervisor.say
-        self.total = Snapshot.empty()
+        self.ledger = Ledger()
         self.incidents: list[Incident] = []
+        self.notes: list[str] = []
         self.outcome = Outcome()
-        self.began_at = self.stopped_at = 0.0
-        self.signals = self.refusals = 0
+        self.recorder = supervisor.recorder
+        self.ahead: dict[str, float] = {}  # by worker, seconds: what its wall clock lacks to ours, as far as is known
+        self.began_at = self.halted_at = self.stopped_at = 0.0  # unix seconds
+        self.was_reset = self.was_canceled = False
+        self.signals = self.refusals = self.t0_ns = 0
         self.is_over = False
+        self.file: StateFile | None = None
+        self.keeper: Keeper | None = None
+        self.before: Standing | None = None  # the test of a manager before us, which we take up
+        self.away = 0.0  # seconds for which there was no manager
 
     async def run(self) -> Outcome:
         """Run the gaggle to its end."""
         supervisor = self.supervisor
         await supervisor.describe()
         try:
+            self.open_file()
             supervisor.settle()
             LOGGER.info("initializing user states...")
-            self.manager = Manager(self.terms(await supervisor.prepare_shared()))
+            self.manager = Manager(self.terms(self.before.shared if self.before else await supervisor.prepare_shared()))
             self.open_door()
+            if self.before:
+                self.take_up(self.before)
+            if self.file:
+                self.begin_to_keep(self.file)
             with_signals(self.signalled)
             while not self.is_over:
-                self.transport.drain()
-                self.manager.tick(boot_ns())
-                self.work_off()
+                self.tick()
                 await asyncio.sleep(TICK_SECONDS)
+            if self.keeper:
+                await self.keeper.settle()
             if not self.outcome.was_interrupted:
                 await self.finish()
+            self.forget()
         finally:
             self.close()
         return self.outcome
+
+    def tick(self) -> None:
+        """Hear everybody before anybody is called silent."""
+        self.transport.drain()
+        self.manager.wall_ahead = time.time() - boot_ns() / 1e9
+        self.manager.tick(boot_ns())
+        if self.manager.state == "running" and not self.was_reset and time.time() >= self.resets_at:
+            self.was_reset = True
+            self.say(f"All {self.supervisor.options.users} users hatched, resetting metrics.\n")
+        self.work_off()
+        if self.keeper:
+            self.keeper.tick(self.manager.state != "gathering")
+        if self.recorder.is_due(self.now()):
+            self.note()
+        self.print_running_metrics()
+
+    @property
+    def resets_at(self) -> float:
+        """When what was counted before is set aside, in unix seconds: each worker does so by itself."""
+        supervisor = self.supervisor
+        return self.began_at + supervisor.plan.ramp_seconds if supervisor.options.reset_metrics else float("inf")
 
     def terms(self, shared: Any) -> Terms:
         options = self.supervisor.options
@@ -64,7 +109,7 @@ class Managing:
             plan=self.supervisor.plan,
             expect=options.expect_workers,
             hash=self.supervisor.description["hash"],
-            options=sent(options),
+            options={**sent(options), "own": self.supervisor.own},
             lease=options.lease,
             seed=self.supervisor.seed,
             shared=shared,
@@ -73,14 +118,22 @@ class Managing:
             most_wait=options.expect_workers_max_wait,
             least_workers=options.min_workers,
             stop_timeout=options.stop_timeout,
+            throttle=options.throttle_requests,
+            test=self.before.test if self.before else secrets.token_hex(16),
+            boot=boot_id(),
+            rebalance=options.rebalance,
         )
 
     def open_door(self) -> None:
         """Listen, and say how others join."""
         options = self.supervisor.options
         self.token = None if options.open_gaggle else Token.make()
+        if self.before and self.token:
+            self.token = Token(self.before.token)
         self.transport = ManagerTransport(self.heard, self.refused)
         host, port = options.manager_bind_host, options.manager_bind_port
+        if self.before and not port:
+            port = self.before.port
         try:
             self.transport.bind(host, port, self.token.keys() if self.token else None)
         except OSError as error:
@@ -119,10 +172,13 @@ class Managing:
         while self.manager.outbox or self.manager.news:
             while self.manager.outbox:
                 peer, message = self.manager.outbox.pop(0)
-                if not self.transport.send(peer, encode(message)):
-                    self.manager.disconnected(peer)
+                (self.keeper.say if self.keeper else self.send)(peer, message)
             while self.manager.news:
                 self.act(self.manager.news.pop(0))
+
+    def send(self, peer: bytes, message: Message) -> None:
+        if not self.transport.send(peer, encode(message)):
+            self.manager.disconnected(peer)
 
     def act(self, news: Any) -> None:
         if isinstance(news, Line):
@@ -132,24 +188,188 @@ class Managing:
         elif isinstance(news, Happened):
             self.incident(news.kind, news.text)
             self.outcome.is_incomplete |= news.lost
+        elif isinstance(news, Noted):
+            LOGGER.warning("%s", news.text)
+            self.notes.append(news.text)
+        elif isinstance(news, Missing):
+            self.notes.append(self.ledger.missing(news.node, news.number, self.began_at, wall(news.until_ns)))
+        elif isinstance(news, Resumed):
+            self.tell_of_absence(news)
         elif isinstance(news, Started):
-            self.began_at = time.time() + (news.t0_ns - boot_ns()) / 1e9
+            self.t0_ns = news.t0_ns
+            self.began_at = wall(news.t0_ns)
+            self.recorder.begin(self.began_at)
+        elif isinstance(news, Halted):
+            self.halted_at, self.was_canceled = time.time(), news.reason in ("signal", "interrupt")
         elif isinstance(news, Ended):
             self.is_over = True
 
     def count(self, news: Counted) -> None:
         """Add what a worker has counted; only then may it forget it."""
         try:
+            delta = Snapshot.empty()
             for part in news.parts:
-                self.total.merge(Snapshot.unpack(part))
+                delta.merge(Snapshot.unpack(part))
+            self.ledger.add(news.node, delta, news.began, news.ended, news.is_ramp)
+            if self.recorder.has_begun:
+                self.recorder.count(*self.stretch(news), delta)
         except ValueError as error:
             self.incident("loss", f"a worker sent counts that cannot be read: {error}")
             self.outcome.is_incomplete = True
-        self.manager.acknowledge(news.node, news.number)
+        (self.keeper.count if self.keeper else self.manager.acknowledge)(news.node, news.number)
+
+    def acknowledge(self, node: str, number: int) -> None:
+        self.manager.acknowledge(node, number)
+        self.work_off()
+
+    def stretch(self, news: Counted) -> tuple[float, float]:
+        """Return from when to when it was counted, by our clock.
+
+        A worker's clock may be wrong. What it has just counted was on its way for next to no time, so the least that
+        a delta's end ever was behind our clock is what theirs lacks.
+        """
+        behind = min(self.now() - news.ended, self.ahead.get(news.node, float("inf")))
+        self.ahead[news.node] = behind
+        return news.began + behind, news.ended + behind
+
+    def now(self) -> float:
+        """Return the time of the run, unix seconds: it never goes back, whatever somebody does to the clock."""
+        return self.began_at + (boot_ns() - self.t0_ns) / 1e9
+
+    def note(self) -> None:
+        """Once a second: end it, and tell who looks on."""
+        self.recorder.turn(self.now(), self.manager.users_running)
+        self.recorder.tell(self.ledger.measured(self.was_reset), Snapshot.empty())
+        if (sentence := self.supervisor.judge.sentence) and self.manager.state == "running":
+            self.incident("threshold", f"the test ends early: {sentence}")
+            self.manager.stop("threshold", boot_ns())
+            self.work_off()
+
+    def print_running_metrics(self) -> None:
+        """Print what workers have told so far, when it is time."""
+        every, now = self.supervisor.options.running_metrics, time.time()
+        if every and self.began_at and now >= max(self.began_at, self.printed_at) + every:
+            self.printed_at = now
+            LOGGER.info("printing running metrics after %d seconds...", round(now - self.began_at))
+            self.say(render_running(replace(self.report(), duration=now - self.began_at)))
+
+    printed_at = 0.0
 
     def incident(self, kind: str, text: str) -> None:
         LOGGER.warning("%s", text)
         self.incidents.append(Incident(time.time(), kind, text))
+
+    # The test on disk.
+
+    def open_file(self) -> None:
+        """Take the state file, and the test in it if we are to. Raises InvalidOption and LoadTestError."""
+        options, parsed = self.supervisor.options, self.supervisor.parsed
+        if options.state_file is None:
+            return
+        self.file = StateFile(Path(options.state_file))
+        data = self.file.read()
+        name = parsed.sources["state_file"]
+        if data is not None and not options.resume:
+            detail = "The file holds a test that has not ended: add --resume to take it up, or remove the file."
+            raise InvalidOption(name, options.state_file, detail)
+        if data is None:
+            if options.resume:
+                LOGGER.warning("%s holds no test: a new one begins", options.state_file)
+            return
+        try:
+            self.before = unpack(data)
+            fill(self.ledger, self.before)
+        except ValueError as error:
+            raise LoadTestError(f"the state file {options.state_file} cannot be used: {error}") from None
+        self.check_same(self.before)
+
+    def check_same(self, before: Standing) -> None:
+        """Refuse another test than the one in the file. Raises InvalidOption and LoadTestError."""
+        supervisor, options = self.supervisor, self.supervisor.options
+        if before.hash != supervisor.description["hash"] and not options.no_hash_check:
+            raise LoadTestError(f"the test in {options.state_file} is of a load test whose files were others")
+        for name, value in led(options).items():
+            if (then := before.options.get(name)) != value:
+                source = supervisor.parsed.sources.get(name, flag(name))
+                detail = f"The test in {options.state_file} was started with {shown(name, then)}: give the same."
+                raise InvalidOption(source, shown(name, value), detail)
+        supervisor.options = replace(options, seed=before.seed)
+
+    def begin_to_keep(self, file: StateFile) -> None:
+        """Write the test for the first time. Raises LoadTestError."""
+        self.keeper = Keeper(file, self.standing, self.send, self.acknowledge, self.not_kept)
+        try:
+            file.write(self.standing())
+        except OSError as error:
+            raise LoadTestError(f"the state file {file.path} cannot be written: {error.strerror}") from None
+
+    def take_up(self, before: Standing) -> None:
+        """Go on where the manager before us has stood. On a machine that was started again, time is the wall's."""
+        now = time.time()
+        self.began_at, self.halted_at, self.away = before.began_at, before.halted_at, max(now - before.saved_at, 0.0)
+        self.was_canceled, self.was_reset = before.was_canceled, before.was_reset
+        self.outcome.is_incomplete = before.is_incomplete
+        self.incidents, self.notes = list(before.incidents), list(before.notes)
+        take_up(self.manager, before.lead, boot_ns())
+        if before.boot != boot_id() and before.lead.t0_ns:
+            self.manager.t0_ns = boot_ns() + int((before.began_at - now) * 1e9)
+        self.t0_ns = self.manager.t0_ns
+        if self.began_at:
+            self.recorder.begin(self.began_at)
+            self.notes.append("What was counted before the manager was away is in the totals, and not in the chart")
+        LOGGER.info("taking up the test of %s, %.0f seconds later", clock(before.saved_at), self.away)
+        if self.manager.state == "gathering":
+            self.away = 0.0
+
+    def tell_of_absence(self, news: Resumed) -> None:
+        """Say in the report what it did to the load that there was no manager."""
+        all_of_them = units.thousands(news.kept + news.ended)
+        what = f"of {all_of_them} users {units.thousands(news.ended)} ended, and began again when their worker was back"
+        load = what if news.ended else f"all {all_of_them} users went on"
+        self.incident("manager", f"the manager was away for {self.away:.0f} seconds: {load}")
+
+    def standing(self) -> bytes:
+        """Return all that another manager must know."""
+        supervisor = self.supervisor
+        return pack(
+            Standing(
+                test=self.manager.terms.test,
+                hash=supervisor.description["hash"],
+                token=self.token.secret if self.token else b"",
+                port=self.transport.port,
+                boot=boot_id(),
+                saved_at=time.time(),
+                options=led(supervisor.options),
+                seed=supervisor.seed,
+                shared=self.manager.terms.shared,
+                lead=lead_of(self.manager),
+                began_at=self.began_at,
+                halted_at=self.halted_at,
+                was_canceled=self.was_canceled,
+                was_reset=self.was_reset,
+                is_incomplete=self.outcome.is_incomplete,
+                incidents=tuple(self.incidents),
+                notes=tuple(self.notes),
+                total=self.ledger.total.pack(),
+                ramp=self.ledger.ramp.pack(),
+                shares=shares_of(self.ledger),
+            )
+        )
+
+    def not_kept(self, error: OSError) -> None:
+        """The disk takes no more: go on without it, if nobody can take up what is on it by mistake."""
+        assert self.file is not None
+        self.incident("state", f"the state file {self.file.path} cannot be written any more: {error.strerror}")
+        try:
+            self.file.remove()
+        except OSError:
+            self.manager.stop("state", boot_ns())
+
+    def forget(self) -> None:
+        """The test has ended: nobody shall take it up."""
+        if self.file:
+            with suppress(OSError):
+                self.file.remove()
 
     # The end.
 
@@ -167,46 +387,92 @@ class Managing:
         self.outcome.was_interrupted = self.is_over = True
         self.manager.abandon()
         self.work_off()
+        if self.keeper:
+            self.keeper.flush()
 
     async def finish(self) -> None:
         """Run the load test's own stop and make the report."""
         self.stopped_at = time.time()
+        self.recorder.turn(self.now(), 0)
         await self.supervisor.run_test_stop()
         self.incidents += self.supervisor.incidents
         self.outcome.report = self.report()
 
     def report(self) -> Report:
         supervisor = self.supervisor
-        ramp_end = min(self.began_at + supervisor.plan.ramp_seconds, self.stopped_at)
-        users = supervisor.options.users
+        workers = [(node.number, node.health) for node in self.manager.nodes.values() if node.has_worked]
+        since = self.resets_at if self.was_reset else self.began_at
+        measured = self.ledger.measured(self.was_reset)
+        duration = max(self.stopped_at - since, 0.0) if self.began_at else 0.0
         return Report(
-            snapshot=self.total,
-            duration=max(self.stopped_at - self.began_at, 0.0) if self.began_at else 0.0,
+            snapshot=measured,
+            duration=duration,
             classes=tuple(ReportClass(item["name"], tuple(item["rows"])) for item in supervisor.description["classes"]),
-            phases=(
-                Phase("Increasing", self.began_at, ramp_end, 0, users),
-                Phase("Maintaining", ramp_end, self.stopped_at, users, users),
-            ) if self.began_at else (),
+            phases=tuple(self.phases()),
             hosts=tuple(supervisor.hosts()),
             incidents=tuple(self.incidents),
+            engines=healths(workers),
             versions=versions(),
             seed=supervisor.seed,
-            users=users,
+            users=supervisor.options.users,
+            series=self.recorder.series,
+            thresholds=supervisor.judge.verdict(measured, duration),
+            options=said(supervisor.parsed),
             load_test=str(supervisor.parsed.file),
             show_statuses=not supervisor.options.no_status_codes,
             show_errors=not supervisor.options.no_error_summary,
-        )  # fmt: skip
+            show_tasks=not supervisor.options.no_task_metrics,
+            notes=tuple(self.notes),
+        )
+
+    def phases(self) -> Iterator[Phase]:
+        """Yield how many users there were when, by the plan: what a loss did to them is among the incidents."""
+        if not self.began_at:
+            return
+        plan, began, halted = self.supervisor.plan, self.began_at, self.halted_at or self.stopped_at or time.time()
+        top, ramp_end = began + plan.ramp_seconds, min(began + plan.ramp_seconds, halted)
+        users = plan.users if halted >= top else plan.users_at(halted - began)
+        yield Phase("Increasing", began, ramp_end, 0, users)
+        if halted >= top:
+            yield Phase("Maintaining", ramp_end, halted, users, users)
+        yield Phase("Canceling" if self.was_canceled else "Decreasing", halted, self.stopped_at, users, 0)
 
     def close(self) -> None:
         self.supervisor.crew.close()
+        if self.file:
+            self.file.close()
         with suppress(AttributeError):
             self.transport.close(LAST_SECONDS)
             if self.token:
                 remove_token(self.token, self.transport.port)
 
 
+def led(options: Options) -> dict[str, Any]:
+    """Return the options that a test keeps over all its managers, as plain data."""
+    kept = sent(options) | {"expect_workers": options.expect_workers}
+    kept.pop("seed")
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
+
+
+def shown(name: str, value: Any) -> str:
+    return f"{flag(name)} {written(SPECS[name], value)}"
+
+
+def boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
 def boot_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def wall(at_ns: int) -> float:
+    """Return a moment of CLOCK_BOOTTIME in unix seconds."""
+    return time.time() + (at_ns - boot_ns()) / 1e9
 
 
 def sent(options: Options) -> dict[str, Any]:

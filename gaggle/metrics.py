@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from operator import add, attrgetter, sub
 from typing import NamedTuple, TypeVar
 
-from gaggle._core import KIND_REQUEST, KIND_TASK, KIND_USER, Arena, Histogram, pack_numbers, unpack_numbers
+from gaggle._core import KIND_REQUEST, KIND_TASK, KIND_USER, Arena, Histogram, Total, pack_numbers, unpack_numbers
 
 OTHER = "(other)"  # what came after the last name that the arena had room for
 AGGREGATED = "Aggregated"
@@ -156,14 +156,17 @@ class Snapshot:
         return cls()
 
     @classmethod
-    def read(cls, arena: Arena) -> Snapshot:
-        """Return what the arena counts now; its engine goes on meanwhile. Raises ValueError when it is closed."""
-        errors = (_read_error(*error) for error in arena.errors())
+    def read(cls, source: Arena | Total) -> Snapshot:
+        """Return what an arena counts now (its engine goes on meanwhile), or what a Total has added up.
+
+        Raises ValueError when the arena is closed.
+        """
+        errors = (_read_error(*error) for error in source.errors())
         return cls(
-            _table(row for row in _read_rows(arena) if not row.idle),
+            _table(row for row in _read_rows(source) if not row.idle),
             {(error.key, error.text): error for error in errors},
-            arena.lag(),
-            *(getattr(arena, name) for name in NUMBERS),
+            source.lag(),
+            *(getattr(source, name) for name in NUMBERS),
         )
 
     def requests(self) -> list[Row]:
@@ -250,7 +253,10 @@ class Snapshot:
 
     @classmethod
     def unpack(cls, data: bytes) -> Snapshot:
-        """Return the snapshot in `data`. Raises ValueError for anything but what `pack` of this version makes."""
+        """Return the snapshot in `data`. Raises ValueError for anything but what `pack` of this version makes.
+
+        A Total adds up many of them, and is much faster; it must take and refuse the same.
+        """
         return _unpack(data)
 
 
@@ -271,8 +277,8 @@ def _table(rows: Iterable[Row]) -> dict[Key, Row]:
     return {row.key: row for row in rows}
 
 
-def _read_rows(arena: Arena) -> Iterator[Row]:
-    for kind, label, name, counts, minimum, maximum, statuses, times, first_byte in arena.rows():
+def _read_rows(source: Arena | Total) -> Iterator[Row]:
+    for kind, label, name, counts, minimum, maximum, statuses, times, first_byte in source.rows():
         numbers = (*counts, minimum, maximum)
         yield Row(Key(kind, label, name), *numbers, statuses=statuses, times=times, first_byte=first_byte)
 
@@ -300,6 +306,7 @@ def _later(
 
 # How a snapshot is packed: a head, all numbers, all texts, all histograms. The numbers are those of HdrHistogram (1 to
 # 9 bytes), in an order from which a reader knows what comes: lengths of texts and histograms are among them.
+# core/packed.pxi reads it too.
 
 MAGIC = b"gaggle"
 VERSION = 1

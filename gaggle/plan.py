@@ -9,17 +9,55 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, cycle, islice, repeat
+from typing import Protocol
 
 from gaggle import units
 
 
+class Wishes(Protocol):
+    """The options that make a plan. Times are seconds, 0 where none is given."""
+
+    @property
+    def users(self) -> int: ...
+    @property
+    def hatch_rate(self) -> float: ...
+    @property
+    def startup_time(self) -> float: ...
+    @property
+    def run_time(self) -> float: ...
+    @property
+    def decrease_rate(self) -> float: ...
+    @property
+    def decrease_time(self) -> float: ...
+    @property
+    def iterations(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many users there should be at each moment. `run_time` counts from the last user's start; 0 is no end."""
+    """How many users there should be at each moment. `run_time` counts from the last user's start; 0 is no end.
+
+    When it is over users leave at `decrease_rate` a second, those that started last first; 0: all at once. With
+    `iterations` each leaves by itself after so many passes; 0: none does.
+    """
 
     users: int
     hatch_rate: float  # users a second
     run_time: float = 0.0
+    decrease_rate: float = 0.0
+    iterations: int = 0
+
+    @classmethod
+    def of(cls, options: Wishes) -> Plan:
+        """Return what the options ask for, times turned into rates."""
+        users = options.users
+        return cls(
+            users,
+            rate(users - 1, options.startup_time) or options.hatch_rate,
+            options.run_time,
+            rate(users - 1, options.decrease_time) or options.decrease_rate,
+            options.iterations,
+        )
 
     @property
     def ramp_seconds(self) -> float:
@@ -28,18 +66,30 @@ class Plan:
 
     @property
     def stop_at(self) -> float | None:
-        """When the test stops by itself, or None."""
+        """When users begin to leave, or None: they stay until somebody stops the test."""
         return self.ramp_seconds + self.run_time if self.run_time else None
 
+    @property
+    def gone_at(self) -> float | None:
+        """When the last user leaves, or None."""
+        return None if self.stop_at is None else self.stop_at + self.leave_after(1)
+
+    def leave_after(self, number: int) -> float:
+        """Return how long after `stop_at` user `number` leaves: the last one at once, the first one last."""
+        return due(self.users - number + 1, self.decrease_rate) if self.decrease_rate else 0.0
+
     def users_at(self, time: float) -> int:
-        """Return how many users there should be: those with `due` <= `time`, and none from `stop_at` on."""
-        if time < 0 or (self.stop_at is not None and time >= self.stop_at):
+        """Return how many users there should be: those with `due` <= `time` that have not left.
+
+        One that leaves at `time` is gone.
+        """
+        if time < 0 or (self.gone_at is not None and time >= self.gone_at):
             return 0
+        if self.stop_at is not None and time >= self.stop_at:
+            return self.users - _reached(time - self.stop_at, self.decrease_rate)
         if time >= self.ramp_seconds:
             return self.users
-        # Multiplied, time may miss the whole number that due() divided: look one to either side.
-        near = int(time * self.hatch_rate)
-        return max(number for number in (near, near + 1, near + 2) if due(number, self.hatch_rate) <= time)
+        return _reached(time, self.hatch_rate)
 
     def warnings(self) -> list[str]:
         """Return what a person should know before such a test starts, a line each."""
@@ -50,6 +100,18 @@ class Plan:
             f"starting {units.thousands(self.users)} users takes {ramp}, longer than the run time of {run_time}, "
             f"which counts from the start of the last user: the test takes {total}"
         ]
+
+
+def rate(events: int, seconds: float) -> float:
+    """Return how many a second they are; 0 where no time is given."""
+    return max(events, 1) / seconds if seconds else 0.0
+
+
+def _reached(time: float, rate: float) -> int:
+    """Return the last number that is due at `time`."""
+    # Multiplied, time may miss the whole number that due() divided: look one to either side.
+    near = int(time * rate)
+    return max(number for number in (near, near + 1, near + 2) if due(number, rate) <= time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +135,14 @@ class Block:
         """Return where their classes stand in the layout."""
         return range(self.place, self.place + self.place_step * self.count, self.place_step)
 
+    def parted(self, count: int) -> tuple[Block, Block]:
+        """Return the block's first `count` users, and those after them."""
+        first, place = self.first + self.step * count, self.place + self.place_step * count
+        return (
+            Block(self.first, self.step, count, self.place, self.place_step),
+            Block(first, self.step, self.count - count, place, self.place_step),
+        )
+
     def split(self, parts: int) -> list[Block]:
         """Return the block divided among `parts`, which take turns; some may be empty."""
         return [
@@ -85,6 +155,24 @@ class Block:
             )
             for part, count in enumerate(share(self.count, parts))
         ]
+
+
+def cut(mine: Sequence[Block], count: int) -> tuple[list[Block], list[Block]]:
+    """Return what is left of some blocks, and the last `count` users, which are cut off. Both may be empty."""
+    left, off = list(mine), []
+    while count > 0 and left:
+        last = left.pop()
+        kept, gone = last.parted(max(last.count - count, 0))
+        off.append(gone)
+        count -= gone.count
+        left += [kept] if kept.count else []
+    return left, off
+
+
+def without(own: Block, gone: Block) -> Block:
+    """Return the first users of a block, without its last ones if those are `gone`."""
+    kept, last = own.parted(max(own.count - gone.count, 0))
+    return kept if last == gone else own
 
 
 def blocks(users: int, workers: int) -> list[Block]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
+from ipaddress import ip_address
 from typing import Any
 
 from gaggle import limits
@@ -29,7 +30,39 @@ def settings_of(options: Options) -> dict[str, Any]:
         "lane": options.lane,
         "http_version": options.http_version,
         "user_agent": f"gaggle/{VERSION}",
+        "headers": headers_of(options),
+        "sticky": options.sticky_follow,
+        "sources": [source(text) for text in options.interface],
+        "resolve": options.resolve,
+        "connect_to": options.connect_to,
+        "cert": options.cert or "",
+        "key": options.key or "",
+        "ciphers": options.ciphers,
+        "tls_version": "" if options.tls_version == "any" else options.tls_version,
     }
+
+
+def headers_of(options: Options) -> dict[str, str | None]:
+    """Return the headers that every request has, whatever a user class says; None takes one away."""
+    found: dict[str, str | None] = {}
+    if options.no_gzip:
+        found["Accept-Encoding"] = None
+    if options.user_agent is not None:
+        found["User-Agent"] = options.user_agent or None
+    for text in options.header:
+        name, _, value = text.partition(":")
+        found.pop(next((known for known in found if known.lower() == name.lower()), ""), None)
+        found[name] = value.strip() or None
+    return found
+
+
+def source(text: str) -> str:
+    """Return what CURLOPT_INTERFACE calls an address or an interface, so that it takes neither for the other."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return f"if!{text}"
+    return f"host!{text}"
 
 
 def versions() -> dict[str, str]:

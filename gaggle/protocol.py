@@ -15,6 +15,7 @@ VERSION = b"gaggle/1"
 Text = Annotated[str, msgspec.Meta(max_length=4_000)]
 Name = Annotated[str, msgspec.Meta(max_length=200)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+Difference = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 Data = Annotated[bytes, msgspec.Meta(max_length=1_000_000)]
 
 
@@ -28,7 +29,8 @@ class Message(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True)
 class Hello(Message, frozen=True):
     """The first word of every session. `node` is the worker's own name for itself, the same over all its sessions.
 
-    `epoch` is the one it lives in, 0 for none; `boot` and `cores` tell whether two workers share a machine.
+    `epoch` is the one it lives in, 0 for none; `boot` and `cores` tell whether two workers share a machine; `test` is
+    the one that it takes part in, "" before its first welcome.
     """
 
     node: Name
@@ -39,6 +41,7 @@ class Hello(Message, frozen=True):
     boot: Name
     cores: Annotated[tuple[Number, ...], msgspec.Meta(max_length=8_192)]  # the most that Linux can have
     epoch: Number = 0
+    test: Name = ""
 
 
 class Ready(Message, frozen=True):
@@ -48,19 +51,26 @@ class Ready(Message, frozen=True):
 
 
 class Beat(Message, frozen=True):
-    """Every second. `clock_ns` is the worker's CLOCK_BOOTTIME when it was sent, `wall` its unix time."""
+    """Every second. `clock_ns` is the worker's CLOCK_BOOTTIME when it was sent, `wall` its unix time.
+
+    `offset_ns` is what it takes its clock to be ahead of the manager's by, `round_trip_ns` that of the beat which told
+    it so; 0 where none has been answered yet.
+    """
 
     seq: Number
     epoch: Number
     clock_ns: Number
     wall: float
     users: Number = 0
-    cpu: float = 0.0
-    lag_us: Number = 0
+    offset_ns: Difference = 0
+    round_trip_ns: Number = 0
 
 
 class Delta(Message, frozen=True):
-    """What was counted from `began` to `ended` (unix seconds): part of a packed snapshot. Each number counts once."""
+    """What was counted from `began` to `ended` (unix seconds): part of a packed snapshot. Each number counts once.
+
+    `is_ramp` says that it was counted before the metrics' reset, where there is one.
+    """
 
     number: Number
     part: Number
@@ -69,6 +79,22 @@ class Delta(Message, frozen=True):
     began: float
     ended: float
     data: Data
+    is_ramp: bool = False
+
+
+class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How hard one engine has worked so far."""
+
+    index: Number
+    cpu_seconds: float
+    wall_seconds: float
+    requests: Number
+
+
+class Health(Message, frozen=True):
+    """How hard the worker's engines have worked since it began: the newest replaces those before it."""
+
+    engines: Annotated[tuple[Work, ...], msgspec.Meta(max_length=1_024)]
 
 
 class Trouble(Message, frozen=True):
@@ -94,6 +120,13 @@ class Stopped(Message, frozen=True):
     last: Number
 
 
+class Freed(Message, frozen=True):
+    """The users of these blocks, which the manager wants for others, run here no more."""
+
+    epoch: Number
+    blocks: tuple[Block, ...]
+
+
 class Failed(Message, frozen=True):
     """The worker cannot do what it was assigned."""
 
@@ -111,7 +144,8 @@ class Welcome(Message, frozen=True):
     """`worker` is its number (from 1) of `workers`; 0 is a spare, which waits.
 
     `epoch` is what the manager believes it lives in: a worker that believes otherwise lets go of its users. `lease` and
-    `beat` are seconds: how long it may run without an answer, and how often it asks.
+    `beat` are seconds: how long it may run without an answer, and how often it asks. `test` names the test: a worker
+    that belongs to another one is of no use.
     """
 
     worker: Number
@@ -119,6 +153,7 @@ class Welcome(Message, frozen=True):
     epoch: Number
     lease: float
     beat: float
+    test: Name = ""
 
 
 class Refused(Message, frozen=True):
@@ -157,15 +192,24 @@ class More(Message, frozen=True):
     blocks: tuple[Block, ...]
 
 
+class Fewer(Message, frozen=True):
+    """Let these users leave, each the last ones of a block, and say `Freed`: another worker is to have them."""
+
+    epoch: Number
+    blocks: tuple[Block, ...]
+
+
 class Lease(Message, frozen=True):
     """The answer to beat `seq`: users of `epoch` may run for one lease from the moment *before* that beat was sent.
 
-    `clock_ns` is the manager's CLOCK_BOOTTIME when the beat came: the worker reckons its offset from it.
+    `clock_ns` is the manager's CLOCK_BOOTTIME when the beat came: the worker reckons its offset from it. `throttle` is
+    how many requests a second its users may start together, 0 for no limit.
     """
 
     seq: Number
     epoch: Number
     clock_ns: Number
+    throttle: float = 0.0
 
 
 class Ack(Message, frozen=True):
@@ -184,47 +228,42 @@ class Exit(Message, frozen=True):
     """Everything is counted: end."""
 
 
-WORKER_SAYS = Hello | Ready | Beat | Delta | Trouble | Interrupted | Leaving | Stopped | Failed | Bye
-MANAGER_SAYS = Welcome | Refused | Assign | Go | More | Lease | Ack | Stop | Exit
+WORKER_SAYS = Hello | Ready | Beat | Delta | Health | Trouble | Interrupted | Leaving | Stopped | Freed | Failed | Bye
+MANAGER_SAYS = Welcome | Refused | Assign | Go | More | Fewer | Lease | Ack | Stop | Exit
+
+
+def stay(state: str, *kinds: type[Message]) -> dict[type[Message], str]:
+    """Return the rows of a table for what changes no state."""
+    return dict.fromkeys(kinds, state)
+
 
 # What may arrive from a worker, by the state in which the manager has it, and the state that follows.
+TOLD = (Beat, Delta, Health, Freed, Interrupted, Trouble)
+LAST: dict[type[Message], str] = {Failed: "gone", Bye: "gone"}
 FROM_WORKER: dict[str, dict[type[Message], str]] = {
     "new": {Hello: "greeted"},
     # It holds no users. Words of an epoch that was taken away may still be on their way.
-    "greeted": {Beat: "greeted", Delta: "greeted", Interrupted: "greeted", Leaving: "greeted", Trouble: "greeted",
-                Ready: "greeted", Stopped: "greeted", Failed: "gone", Bye: "gone"},
-    "preparing": {Beat: "preparing", Delta: "preparing", Interrupted: "preparing", Leaving: "stopping",
-                  Trouble: "preparing", Ready: "ready", Stopped: "stopped", Failed: "gone", Bye: "gone"},
-    "ready": {Beat: "ready", Delta: "ready", Interrupted: "ready", Leaving: "stopping", Trouble: "ready",
-              Ready: "ready", Stopped: "stopped", Failed: "gone", Bye: "gone"},
-    "running": {Beat: "running", Delta: "running", Interrupted: "running", Leaving: "stopping", Trouble: "running",
-                Ready: "running", Stopped: "stopped", Failed: "gone", Bye: "gone"},
-    "stopping": {Beat: "stopping", Delta: "stopping", Interrupted: "stopping", Leaving: "stopping",
-                 Trouble: "stopping", Ready: "stopping", Stopped: "stopped", Failed: "gone", Bye: "gone"},
-    "stopped": {Beat: "stopped", Delta: "stopped", Interrupted: "stopped", Leaving: "stopped", Trouble: "stopped",
-                Ready: "stopped", Stopped: "stopped", Bye: "gone"},
+    "greeted": stay("greeted", *TOLD, Leaving, Ready, Stopped) | LAST,
+    "preparing": stay("preparing", *TOLD) | {Leaving: "stopping", Ready: "ready", Stopped: "stopped"} | LAST,
+    "ready": stay("ready", *TOLD, Ready) | {Leaving: "stopping", Stopped: "stopped"} | LAST,
+    "running": stay("running", *TOLD, Ready) | {Leaving: "stopping", Stopped: "stopped"} | LAST,
+    "stopping": stay("stopping", *TOLD, Leaving, Ready) | {Stopped: "stopped"} | LAST,
+    "stopped": stay("stopped", *TOLD, Leaving, Ready, Stopped) | {Bye: "gone"},
     "gone": {},
-}  # fmt: skip
+}
 
 # What may arrive from the manager, by the worker's own state.
+GIVEN = (More, Fewer, Lease, Ack)
 FROM_MANAGER: dict[str, dict[type[Message], str]] = {
     "greeting": {Welcome: "waiting", Refused: "ended", Exit: "ended"},
-    "waiting": {Assign: "preparing", Go: "waiting", More: "waiting", Lease: "waiting", Ack: "waiting",
-                Stop: "waiting",
-                Exit: "ended"},
-    "preparing": {Assign: "preparing", More: "preparing", Lease: "preparing", Ack: "preparing",
-                Stop: "stopping", Exit: "ended"},
-    "ready": {Assign: "preparing", Go: "running", More: "ready", Lease: "ready", Ack: "ready",
-                Stop: "stopping", Exit: "ended"},
-    "running": {Assign: "preparing", Go: "running", More: "running", Lease: "running", Ack: "running",
-                Stop: "stopping", Exit: "ended"},
-    "stopping": {Assign: "preparing", Go: "stopping", More: "stopping", Lease: "stopping", Ack: "stopping",
-                Stop: "stopping", Exit: "ended"},
-    "stopped": {Assign: "preparing", Go: "stopped", More: "stopped", Lease: "stopped", Ack: "stopped",
-                Stop: "stopped",
-                Exit: "ended"},
+    "waiting": stay("waiting", *GIVEN, Go, Stop) | {Assign: "preparing", Exit: "ended"},
+    "preparing": stay("preparing", *GIVEN) | {Assign: "preparing", Stop: "stopping", Exit: "ended"},
+    "ready": stay("ready", *GIVEN) | {Assign: "preparing", Go: "running", Stop: "stopping", Exit: "ended"},
+    "running": stay("running", *GIVEN, Go) | {Assign: "preparing", Stop: "stopping", Exit: "ended"},
+    "stopping": stay("stopping", *GIVEN, Go, Stop) | {Assign: "preparing", Exit: "ended"},
+    "stopped": stay("stopped", *GIVEN, Go, Stop) | {Assign: "preparing", Exit: "ended"},
     "ended": {},
-}  # fmt: skip
+}
 
 _ENCODER = msgspec.msgpack.Encoder()
 _WORKER_DECODER = msgspec.msgpack.Decoder(WORKER_SAYS)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from gaggle import logs
-from gaggle.errors import FeatureNotEnabled, GaggleError, LoadTestError
+from gaggle.errors import FeatureNotEnabled, LoadTestError
 from gaggle.loadtest import MODULE_NAME
 from gaggle.options import Role, usable_cores
-from gaggle.report import render
+from gaggle.report.files import write_files
 from gaggle.report.model import Report
 from gaggle.rules import check, role_of
 from gaggle.sources import from_call
@@ -50,7 +49,7 @@ async def lead(supervisor: Supervisor) -> Outcome:
     if role is Role.STANDALONE:
         await supervisor.describe()
         return await supervisor.run()
-    check(supervisor.parsed.options, supervisor.parsed.sources, usable_cores(), role)
+    check(supervisor.parsed, usable_cores(), role)
     try:
         from gaggle.managing import Managing
         from gaggle.working import Working
@@ -66,8 +65,20 @@ def not_enabled(role: Role) -> FeatureNotEnabled:
     return FeatureNotEnabled("gaggle", f"Run `pip install 'gaggle-loadtest[gaggle]'` to start in {mode} mode.")
 
 
-async def one_run(supervisor: Supervisor, show: Callable[[Report], None] | None = None) -> Outcome:
-    """Run a load test from its import to the files of its report, which is first shown. Raises GaggleError."""
+def print_plainly(text: str) -> None:
+    """Print a report for stdout."""
+    sys.stdout.write(text)
+
+
+async def one_run(
+    supervisor: Supervisor,
+    show: Callable[[Report], None] | None = None,
+    say: Callable[[str], object] = print_plainly,
+) -> Outcome:
+    """Run a load test from its import to the files of its report, which is first shown. Raises GaggleError.
+
+    `say` prints a report that is to go to stdout.
+    """
     try:
         outcome = await lead(supervisor)
     except asyncio.CancelledError:
@@ -77,7 +88,7 @@ async def one_run(supervisor: Supervisor, show: Callable[[Report], None] | None 
     if outcome.report is not None and not outcome.was_interrupted:
         if show:
             show(outcome.report)
-        write_files(outcome.report, supervisor.options.report_file)
+        write_files(outcome.report, supervisor.options.report_file, say)
     return outcome
 
 
@@ -122,20 +133,3 @@ def on_ctrl_c(action: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def write_files(report: Report, names: Sequence[str]) -> None:
-    """Write the report to each file, in the format that its suffix says. Raises GaggleError."""
-    for name in names:
-        write(Path(name), render(report, Path(name).suffix))
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all: under another name first."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(text, encoding="utf-8", errors="backslashreplace")
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise GaggleError(f"the report {path} could not be written: {error.strerror}") from error

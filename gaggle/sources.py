@@ -1,25 +1,31 @@
-"""What was asked for: options read from the command line, the environment and the load test, and their errors.
+"""What was asked for: options from the command line, the environment, config files and the load test, and their errors.
 
 Nothing prints or exits here.
 """
 
 from __future__ import annotations
 
-import argparse
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gaggle import configfile, units
+from gaggle.commandline import Line, Said, cut, flags_of
+from gaggle.configfile import Table
 from gaggle.errors import InvalidOption
-from gaggle.options import CONFLICTS, SPECS, Kind, Options, flag, variable
+from gaggle.options import CONFLICTS, MASK, SPECS, Kind, Options, Spec, variable
 
 DEFAULT_FILE = Path("loadtest.py")
 # Beginnings of sources that are no flag and no variable: `the load test's users`, `the argument users`.
 LOAD_TEST, ARGUMENT = "the load test's ", "the argument "
-_VARIABLES = {variable(name): name for name, of in SPECS.items() if not of.flag_only}
-_FLAGS = [long for name, of in SPECS.items() for long in (flag(name), *of.aliases)]
+_ONE_PERSON = ("-", "GAGGLE_", ARGUMENT)
+NO_SUCH = "There is no such option."
+TWICE = "is given twice: once is enough."
+_PASSWORD = re.compile(r"//[^/@]*@")
 
 Given = Mapping[str, str]
 """The options that somebody set: name -> source, as the person wrote it (`--users`, `GAGGLE_USERS`)."""
@@ -32,35 +38,118 @@ class Raw(NamedTuple):
     texts: tuple[str, ...]
 
 
+class Unknown(NamedTuple):
+    """A name that only the load test may know: as it was given, and those that it could be a slip of."""
+
+    source: str
+    value: object
+    name: str
+    names: Iterable[str]
+
+    def error(self) -> InvalidOption:
+        """Return the error that there is no such option."""
+        return InvalidOption(self.source, self.value, NO_SUCH + _hint(self.name, self.names))
+
+
+class Layer(NamedTuple):
+    """What sources of one strength say, by option; and what nobody knows."""
+
+    raws: dict[str, Raw]
+    unknown: list[Unknown]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """All that the person has said, as it was said: read again when the load test has told of options of its own."""
+
+    argv: tuple[str, ...] = ()
+    arguments: Mapping[str, object] = field(default_factory=dict)  # of a call from Python
+    environ: Mapping[str, str] = field(default_factory=dict)
+    tables: tuple[Table, ...] = ()
+    file: str | None = None  # the load test, where the command line does not name it
+
+
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What the person asked for. `file` is the load test, None when none is named and the default does not exist."""
+    """What the person asked for. `file` is the load test, None when none is named and the default does not exist.
+
+    `own` has the values of the load test's own options; `specs` says what is known about all options.
+    """
 
     options: Options
     sources: Given
     file: Path | None
     warnings: tuple[str, ...] = ()
+    own: Mapping[str, Any] = field(default_factory=dict)
+    specs: Mapping[str, Spec] = field(default_factory=lambda: SPECS)
+    asked: Asked = Asked()
+
+    def value(self, name: str) -> Any:
+        """Return the value of an option, whoever's it is."""
+        return getattr(self.options, name) if name in SPECS else self.own[name]
+
+    def is_set(self, name: str) -> bool:
+        """Return whether somebody asked for it: `--run-time 0` and `GAGGLE_STRICT=no` do not."""
+        return name in self.sources and bool(self.value(name))
 
 
-def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Parsed:
-    """Return the options of a command line (without the program's name) and an environment.
+def parse(argv: Sequence[str], environ: Mapping[str, str], file: str | None = None) -> Parsed:
+    """Return the options of a command line (without the program's name), an environment, and config files.
 
-    --help and --version win over all else, also over other options' errors. Raises InvalidOption.
+    `file` is the load test where that is settled. What nobody knows is kept for `settled`, as it may be the load test's
+    own. --help and --version win over all else, also over other options' errors. Raises InvalidOption.
     """
-    flags, file, rest = _from_flags(argv)
+    line = cut(argv)
+    flags = _from_flags(line.said, SPECS)
+    parsed = Parsed(Options(), {}, _load_test(line, file))
     leaving = {name: raw for name, raw in flags.items() if name in ("help", "version")}
     if leaving:
-        return _filled(Parsed(Options(), {}, None), leaving)
-    if rest:
-        raise _superfluous(file, rest)
-    asked = Parsed(Options(), {}, _load_test(file), tuple(_misspelled(environ)))
-    return _filled(_filled(asked, flags), _from_environment(environ))
+        return _filled(parsed, leaving)
+    _refuse_words(line, parsed.file, file)
+    tables = _tables(flags, environ)
+    parsed, unknown = _read(replace(parsed, asked=Asked(tuple(argv), {}, environ, tables, file)), line)
+    if unknown and parsed.file is None:
+        raise unknown[0].error()
+    return parsed
 
 
 def from_call(file: Path, arguments: Mapping[str, object]) -> Parsed:
     """Return the options of a call from Python, name -> value or text; None is not given. Raises InvalidOption."""
-    raws = {name: _from_python(ARGUMENT, name, value) for name, value in arguments.items() if value is not None}
-    return _filled(Parsed(Options(), {}, file), raws)
+    given = {name: value for name, value in arguments.items() if value is not None}
+    config = given.pop("config", None)
+    tables = () if config is None else configfile.named(f"{ARGUMENT}config", str(config))
+    return _read(Parsed(Options(), {}, file, asked=Asked((), given, {}, tables)), Line())[0]
+
+
+def settled(
+    parsed: Parsed, own: Mapping[str, Spec], own_defaults: Mapping[str, Any], defaults: Mapping[str, object]
+) -> Parsed:
+    """Return all options, now that the load test has told of its own ones and of its `defaults`.
+
+    Raises InvalidOption, also for what nobody knows.
+    """
+    specs, asked = {**SPECS, **own}, parsed.asked
+    warnings = tuple(_misspelled(asked.environ, specs))
+    start = Parsed(Options(), {}, parsed.file, warnings, own_defaults, specs, asked)
+    line = cut(asked.argv, specs)
+    read, unknown = _read(start, line)
+    if unknown:
+        raise unknown[0].error()
+    _refuse_words(line, parsed.file, asked.file)
+    return with_defaults(read, defaults)
+
+
+def said(parsed: Parsed) -> dict[str, Any]:
+    """Return the options that somebody set, as data for the report; secrets and passwords in URLs are left out."""
+    return {name: _as_data(parsed.specs[name], parsed.value(name)) for name in parsed.sources}
+
+
+def _as_data(of: Spec, value: Any) -> Any:
+    if of.secret:
+        return MASK
+    if isinstance(value, tuple):
+        return [_as_data(of, each) for each in value]
+    return value if isinstance(value, bool | int | float | None) else _PASSWORD.sub("//***@", str(value))
 
 
 def with_defaults(parsed: Parsed, defaults: Mapping[str, object]) -> Parsed:
@@ -68,16 +157,42 @@ def with_defaults(parsed: Parsed, defaults: Mapping[str, object]) -> Parsed:
 
     None is no default. Raises InvalidOption.
     """
-    raws = {name: _from_python(LOAD_TEST, name, value) for name, value in defaults.items() if value is not None}
-    return _filled(parsed, raws)
+    given = {name: value for name, value in defaults.items() if value is not None}
+    layer = _from_python(LOAD_TEST, given, parsed.specs)
+    if layer.unknown:
+        raise layer.unknown[0].error()
+    return _filled(parsed, layer.raws)
+
+
+def _read(parsed: Parsed, line: Line) -> tuple[Parsed, list[Unknown]]:
+    """Return `parsed` with all that the person has said, and what nobody knows."""
+    unknown: list[Unknown] = []
+    for layer in _layers(parsed.asked, line, parsed.specs):
+        parsed = _filled(parsed, layer.raws)
+        unknown += layer.unknown
+    return parsed, unknown
+
+
+def _layers(asked: Asked, line: Line, specs: Mapping[str, Spec]) -> Iterator[Layer]:
+    """Yield what each source says, the strongest first; `line` is the command line in pieces."""
+    strangers = [Unknown(written, value, written, flags_of(specs)) for written, value in line.strangers]
+    yield Layer(_from_flags(line.said, specs), strangers)
+    yield _from_python(ARGUMENT, asked.arguments, specs)
+    yield Layer(_from_environment(asked.environ, specs), [])
+    for table in asked.tables:
+        yield _from_table(table, specs)
 
 
 def _filled(parsed: Parsed, raws: Mapping[str, Raw]) -> Parsed:
     """Return `parsed` with what a weaker source says about options that are not settled yet."""
     free = {name: raw for name, raw in raws.items() if not _is_settled(parsed, name)}
+    if not free:
+        return parsed
+    values = {name: _value(parsed.specs[name], raw) for name, raw in free.items()}
     return replace(
         parsed,
-        options=replace(parsed.options, **{name: _value(name, raw) for name, raw in free.items()}),
+        options=replace(parsed.options, **{name: value for name, value in values.items() if name in SPECS}),
+        own={**parsed.own, **{name: value for name, value in values.items() if name not in SPECS}},
         sources={**parsed.sources, **{name: raw.source for name, raw in free.items()}},
     )
 
@@ -85,104 +200,32 @@ def _filled(parsed: Parsed, raws: Mapping[str, Raw]) -> Parsed:
 def _is_settled(parsed: Parsed, name: str) -> bool:
     """Return whether an option is set, or one that it conflicts with: --quiet overrules GAGGLE_VERBOSE."""
     rivals = {other for pair in CONFLICTS if name in pair[:2] for other in pair[:2]} - {name}
-    return name in parsed.sources or any(is_set(parsed.options, parsed.sources, rival) for rival in rivals)
+    return name in parsed.sources or any(parsed.is_set(rival) for rival in rivals)
 
 
-def is_set(options: Options, sources: Given, name: str) -> bool:
-    """Return whether somebody asked for it: `--run-time 0` and `GAGGLE_STRICT=no` do not."""
-    return name in sources and bool(getattr(options, name))
+def is_shared(source: str) -> bool:
+    """Whether more than one process may read it, a manager and its workers: a config file, the load test."""
+    return not source.startswith(_ONE_PERSON)
 
 
-def _load_test(named: str | None) -> Path | None:
-    if named is not None:
-        return Path(named)
-    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
-
-
-def _value(name: str, raw: Raw) -> Any:
-    of = SPECS[name]
-    values = tuple(_checked(name, raw.source, text) for text in raw.texts)
+def _value(of: Spec, raw: Raw) -> Any:
+    values = tuple(_checked(of, raw.source, text) for text in raw.texts)
     return values if of.kind is Kind.MANY else values[-1]
 
 
-def _checked(name: str, source: str, text: str) -> object:
+def _checked(of: Spec, source: str, text: str) -> object:
     try:
-        return SPECS[name].parse(text)
+        return of.parse(text)
     except ValueError as error:
-        raise InvalidOption(source, text, f"{subject(name, source)} {error}.") from None
+        shown = MASK if of.secret else text
+        raise InvalidOption(source, shown, f"{subject(of, source)} {error}.") from None
 
 
-def subject(name: str, source: str) -> str:
+def subject(of: Spec, source: str) -> str:
     """Return what an error's sentence begins with: "The --users option", "GAGGLE_USERS", "The load test's users"."""
-    return f"The {source} {SPECS[name].kind.noun}" if source.startswith("-") else source[0].upper() + source[1:]
-
-
-# The command line.
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> Any:
-        """Raise where argparse would print and exit."""
-        raise InvalidOption("the command line", "", message)
-
-
-class _Note(argparse.Action):
-    """Notes (name, flag as written, text) for each flag, in their order, on `words`."""
-
-    def __call__(self, parser: object, namespace: argparse.Namespace, values: Any, written: str | None = None) -> None:
-        long = written if written and written.startswith("--") else flag(self.dest)
-        namespace.words.append((self.dest, long, values if self.nargs is None else "yes"))
-
-
-def _from_flags(argv: Sequence[str]) -> tuple[dict[str, Raw], str | None, list[str]]:
-    """Return what the flags say, by option; FILE; and the words that are neither."""
-    try:
-        found, rest = _parser().parse_known_args(argv, argparse.Namespace(words=[]))
-    except argparse.ArgumentError as error:
-        raise _missing(error) from None
-    raws: dict[str, Raw] = {}
-    for name, long, text in found.words:
-        raws[name] = _joined(name, raws.get(name), Raw(long, (text,)))
-    return raws, found.FILE, rest
-
-
-def _parser() -> _Parser:
-    parser = _Parser(add_help=False, allow_abbrev=False, exit_on_error=False, usage="")
-    parser.add_argument("FILE", nargs="?")
-    for name, of in SPECS.items():
-        flags = [*filter(None, [of.short]), flag(name), *of.aliases]
-        parser.add_argument(*flags, dest=name, action=_Note, nargs=None if of.kind.takes_value else 0)
-    return parser
-
-
-def _joined(name: str, before: Raw | None, now: Raw) -> Raw:
-    """Return what an option's flags up to `now` say together."""
-    kind = SPECS[name].kind
-    if kind is Kind.COUNTED:
-        return now._replace(texts=(str(int(before.texts[0]) + 1 if before else 1),))
-    if before is None or kind is Kind.SWITCH:
-        return now
-    if kind is Kind.MANY:
-        return before._replace(texts=before.texts + now.texts)
-    raise InvalidOption(now.source, now.texts[0], f"{subject(name, now.source)} is given twice: once is enough.")
-
-
-def _missing(error: argparse.ArgumentError) -> InvalidOption:
-    """Return our words for a value that is missing, or that a flag cannot have."""
-    long = next(part for part in (error.argument_name or "").split("/") if part.startswith("--"))
-    name = long[2:].replace("-", "_")
-    of = SPECS[name]
-    wants = f"needs a value: {long} {of.metavar}" if of.kind.takes_value else "takes no value"
-    return InvalidOption(long, "", f"{subject(name, long)} {wants}.")
-
-
-def _superfluous(file: str | None, rest: Sequence[str]) -> InvalidOption:
-    """Return the error for words that are neither FILE nor a known flag; flags come first."""
-    for word in rest:
-        if word.startswith("-"):
-            written, _, value = word.partition("=")
-            return InvalidOption(written, value, f"There is no such option.{_hint(written, _FLAGS)}")
-    return InvalidOption("FILE", rest[0], f"Only one load test runs at a time, and {file} is given already.")
+    if source.startswith("-"):
+        return f"The {source} {of.kind.noun}"
+    return source[0].upper() + source[1:] if source.startswith((LOAD_TEST, ARGUMENT)) else source
 
 
 def _hint(word: str, words: Iterable[str]) -> str:
@@ -192,35 +235,142 @@ def _hint(word: str, words: Iterable[str]) -> str:
     return f" Did you mean {near[0]}?" if near else ""
 
 
-# The environment and Python.
+# The command line.
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Raw]:
+def _from_flags(said: Iterable[Said], specs: Mapping[str, Spec]) -> dict[str, Raw]:
+    raws: dict[str, Raw] = {}
+    for name, written, text in said:
+        texts = tuple(text.split(",")) if specs[name].splits else (text,)
+        raws[name] = _joined(specs[name], raws.get(name), Raw(written, texts))
+    return raws
+
+
+def _joined(of: Spec, before: Raw | None, now: Raw) -> Raw:
+    """Return what an option's flags up to `now` say together."""
+    if of.kind is Kind.COUNTED:
+        return now._replace(texts=(str(int(before.texts[0]) + 1 if before else 1),))
+    if before is None or of.kind is Kind.SWITCH:
+        return now
+    if of.kind is Kind.MANY:
+        return before._replace(texts=before.texts + now.texts)
+    raise InvalidOption(now.source, MASK if of.secret else now.texts[0], f"{subject(of, now.source)} {TWICE}")
+
+
+def _load_test(line: Line, settled: str | None) -> Path | None:
+    """Return FILE.
+
+    What follows a flag that nobody knows yet may be its value: names that end in .py come first, then other words.
+    """
+    if settled is not None:
+        return Path(settled)
+    ranks = [(not word.text.endswith(".py"), bool(word.after)) for word in line.words]
+    if ranks and min(ranks) != (True, True):
+        return Path(line.words[ranks.index(min(ranks))].text)
+    return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+
+
+def _refuse_words(line: Line, file: Path | None, settled: str | None) -> None:
+    """Refuse words beside FILE, as soon as no flag could want them."""
+    words = [word.text for word in line.words]
+    named = [word for word in words if Path(word) == file] if settled is None else []
+    if named:
+        words.remove(named[0])
+    if words and not line.strangers:
+        raise InvalidOption("FILE", words[0], f"Only one load test runs at a time, and {file} is given already.")
+
+
+# The environment.
+
+
+def _variables(specs: Mapping[str, Spec]) -> dict[str, str]:
+    return {variable(name): name for name, of in specs.items() if not of.flag_only}
+
+
+_BUILT_IN = _variables(SPECS)
+
+
+def _from_environment(environ: Mapping[str, str], specs: Mapping[str, Spec]) -> dict[str, Raw]:
     """Return what the variables say, by option; an empty one says nothing, a list is separated by commas."""
-    given = {name: variable for variable, name in _VARIABLES.items() if environ.get(variable)}
-    return {
-        name: Raw(source, tuple(environ[source].split(",")) if SPECS[name].kind is Kind.MANY else (environ[source],))
-        for name, source in given.items()
-    }
+    variables = _BUILT_IN if specs is SPECS else _variables(specs)
+    given = {variables[each]: each for each, value in environ.items() if value and each in variables}
+    return {name: Raw(source, _several(specs[name], environ[source])) for name, source in given.items()}
 
 
-def _misspelled(environ: Mapping[str, str]) -> list[str]:
+def _several(of: Spec, text: str) -> tuple[str, ...]:
+    """Return the texts that a variable has for an option."""
+    return tuple(filter(None, text.split(of.separator))) if of.kind is Kind.MANY else (text,)
+
+
+def _misspelled(environ: Mapping[str, str], specs: Mapping[str, Spec]) -> list[str]:
     """Return a warning for each variable that is nearly one of ours.
 
     No error, and not for all: Kubernetes sets GAGGLE_PORT and others by itself for a service called gaggle.
     """
-    strange = sorted(name for name in environ if name.startswith("GAGGLE_") and name not in _VARIABLES)
-    near = [(name, difflib.get_close_matches(name, _VARIABLES, n=1, cutoff=0.9)) for name in strange]
+    ours = sorted(name for name in environ if name.startswith("GAGGLE_"))
+    known = _variables(specs) if ours else {}
+    strange = [name for name in ours if name not in known]
+    near = [(name, difflib.get_close_matches(name, known, n=1, cutoff=0.9)) for name in strange]
     return [f"{name} is not an option and has no effect: did you mean {found[0]}?" for name, found in near if found]
 
 
-def _from_python(said_by: str, name: str, value: object) -> Raw:
-    """Return what a load test or a call says about an option. Raises InvalidOption for a name that it cannot set."""
-    source = f"{said_by}{name}"
-    if name not in SPECS:
-        raise InvalidOption(source, value, f"There is no such option.{_hint(str(name), SPECS)}")
-    if SPECS[name].flag_only:
-        raise InvalidOption(source, value, f"{name} can only be set on the command line.")
-    if SPECS[name].kind is Kind.MANY and isinstance(value, list | tuple):
-        return Raw(source, tuple(map(str, value)))
-    return Raw(source, (str(value),))
+# Config files and Python.
+
+
+def _tables(flags: Mapping[str, Raw], environ: Mapping[str, str]) -> tuple[Table, ...]:
+    """Return what config files say: the one that is named, else those that are here."""
+    raw = flags.get("config") or _from_environment(environ, SPECS).get("config")
+    return configfile.named(raw.source, raw.texts[0]) if raw else configfile.find()
+
+
+def _from_table(table: Table, specs: Mapping[str, Spec]) -> Layer:
+    """Return what a config file says. Its keys are flags without the dashes; `_` is as good as `-`."""
+    layer = Layer({}, [])
+    for key, value in table.values.items():
+        name, source = key.replace("-", "_"), table.source(key)
+        if name not in specs:
+            keys = [known.replace("_", "-") for known, of in specs.items() if not of.flag_only]
+            layer.unknown.append(Unknown(source, value, key, keys))
+        elif name in layer.raws:
+            raise InvalidOption(source, value, f"{source} {TWICE}")
+        else:
+            layer.raws[name] = _raw(specs[name], name, source, value)
+    return layer
+
+
+def _from_python(said_by: str, given: Mapping[str, object], specs: Mapping[str, Spec]) -> Layer:
+    """Return what a load test or a call says, name -> value."""
+    layer = Layer({}, [])
+    for name, value in given.items():
+        source = f"{said_by}{name}"
+        if name in specs:
+            layer.raws[name] = _raw(specs[name], name, source, value)
+        else:
+            layer.unknown.append(Unknown(source, value, str(name), specs))
+    return layer
+
+
+def _raw(of: Spec, name: str, source: str, value: object) -> Raw:
+    """Return a value, as Python or TOML has it, in texts. Raises InvalidOption for what no option can have."""
+    if of.flag_only or of.is_early:
+        also = f", or as {variable(name)}" if of.is_early else ""
+        raise InvalidOption(source, value, f"{name} can only be set on the command line{also}.")
+    if not isinstance(value, list | tuple):
+        return Raw(source, (_text(of, source, value),))
+    if of.kind is not Kind.MANY:
+        raise InvalidOption(source, value, f"{subject(of, source)} takes one value, and not a list.")
+    return Raw(source, tuple(_text(of, source, each) for each in value))
+
+
+def _text(of: Spec, source: str, value: object) -> str:
+    """Return one value as the person would have written it on the command line."""
+    if isinstance(value, bool):
+        text = str(value).lower()
+        with suppress(ValueError):
+            if of.parse is not units.yes_no and of.parse(text) is not None:
+                raise InvalidOption(source, text, f"{subject(of, source)} is no switch: give it a text, in quotes.")
+        return text
+    if isinstance(value, Mapping | list | tuple):
+        what = "a table" if isinstance(value, Mapping) else "a list in a list"
+        raise InvalidOption(source, value, f"{subject(of, source)} takes a plain value, and not {what}.")
+    return units.digits(value) if isinstance(value, float) else str(value)

@@ -13,19 +13,26 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gaggle import limits, logs, plan
+from gaggle import limits, logs, plan, units
 from gaggle.books import Books
 from gaggle.channel import Message
+from gaggle.choice import choose, chosen
 from gaggle.crew import Crew, Hand, how_ended
 from gaggle.engine import Order
 from gaggle.errors import InvalidOption, LoadTestError
+from gaggle.judge import Judge
 from gaggle.logs import LOGGER
+from gaggle.metrics import Snapshot
 from gaggle.options import Options, usable_cores
+from gaggle.own import defaults_of, specs_of
 from gaggle.plan import Block, Plan
 from gaggle.policy import settings_of, versions
+from gaggle.recorder import Recorder
+from gaggle.records import Wanted
 from gaggle.report.model import Incident, Phase, Report, ReportClass
-from gaggle.rules import check, load_test_of, role_of
-from gaggle.sources import LOAD_TEST, Parsed, with_defaults
+from gaggle.report.text import render_running
+from gaggle.rules import check, check_required, load_test_of, role_of, without_effect
+from gaggle.sources import LOAD_TEST, Parsed, said, settled
 
 TICK_SECONDS = 0.025  # short enough to catch a task that holds its engine for a tenth of a second
 START_DELAY_NS = 20_000_000  # between the go and the first user: every engine has heard of it by then
@@ -55,36 +62,56 @@ class Supervisor:
         self.incidents: list[Incident] = []
         self.phases: list[Phase] = []
         self.books = Books()
+        self.recorder = Recorder()
         self.deaths: dict[int, list[float]] = {}
         self.added: list[Block] = []  # users that were at work elsewhere
+        self.dropped: list[Block] = []  # users that others have now, or will have
+        self.dropping: dict[Block, set[int]] = {}  # -> the engines (pids) that still have some of them
+        self.on_dropped: Callable[[Block], None] = lambda block: None
         self.ended: list[Hand] = []  # engines that would not stop
         self.said: set[str] = set()
         self.block = Block(1, 1, 0, 0)  # the users of this machine
         self.lease_until_ns = 0  # CLOCK_BOOTTIME; 0 where nobody else could have the users
         self.stop_reason: str | None = None
         self.stopped_at = 0.0
+        self.t0_ns = 0  # CLOCK_MONOTONIC at which user 1 of the test is due
         self.all_started = False
         self.is_running = False
         self.replacing: set[asyncio.Task[None]] = set()
+        self.lost: dict[str, dict[int, int]] = {}  # records that could not be written: log -> pid -> how many
 
     async def describe(self) -> dict[str, Any]:
         """Import the load test, settle the options, and return what is in it. Ends the launcher if that cannot be."""
         self.running = asyncio.current_task()
         file = load_test_of(self.parsed)
         role = role_of(self.parsed.options)
-        check(self.parsed.options, self.parsed.sources, usable_cores(), role)
+        check(self.parsed, usable_cores(), role)
         self.crew = Crew(self.heard, self.died, self.launcher_lost)
         try:
             self.description = await self.crew.load(str(file), self.only)
-            self.parsed = with_defaults(self.parsed, self.description["defaults"])
+            own = self.description["own"]
+            self.parsed = settled(self.parsed, specs_of(own), defaults_of(own), self.description["defaults"])
             self.options: Options = self.parsed.options
-            self.cautions = check(self.options, self.parsed.sources, usable_cores(), role)
+            self.own = dict(self.parsed.own)
+            self.cautions = check(self.parsed, usable_cores(), role)
+            self.records = Wanted.of(self.options)
+            self.everything = self.description["classes"]
+            self.choose()
             if any(self.parsed.sources.get(name, "").startswith(LOAD_TEST) for name in logs.OPTIONS):
                 logs.setup(self.options, self.parsed.sources)
+            for line in self.parsed.warnings:
+                LOGGER.warning("%s", line)
+            for line in without_effect(self.parsed, role):
+                LOGGER.info("%s", line)
         except BaseException:
             self.crew.close()
             raise
         return self.description
+
+    def choose(self) -> None:
+        """Leave out the user classes and tasks that the options do not want."""
+        classes = choose(self.everything, self.options, dict(self.parsed.sources))
+        self.description = {**self.description, "classes": classes}
 
     async def run(self) -> Outcome:
         """Run the load test that was described, to its end."""
@@ -108,25 +135,39 @@ class Supervisor:
         """Settle what the options leave open, say what a person should know before it starts."""
         options = self.options
         self.settle()
+        self.begin_records()
         self.block = plan.blocks(options.users, 1)[0]
         self.engines = min(options.engines or usable_cores(), options.users)
         limit = limits.raise_descriptors()
         cautions = [
             *self.cautions,
             *self.plan.warnings(),
-            *limits.warnings(options.users, self.engines, len(self.hosts()), limit),
+            *limits.warnings(options.users, self.engines, len(self.hosts()), limit, len(options.interface)),
         ]
         for line in cautions:
             LOGGER.warning("%s", line)
+
+    def begin_records(self) -> None:
+        """Make the files of the logs anew. Raises InvalidOption."""
+        for kind, name, error in self.records.begin():
+            if error is not None:
+                source = self.parsed.sources.get(f"{kind}_log", f"--{kind}-log")
+                raise InvalidOption(source, name, f"The {kind} log can not be written: {error.strerror}.")
+            LOGGER.info("writing %s log to: %s", kind, name)
 
     def settle(self) -> None:
         """Settle what leads: seed, plan, policy; refuse what cannot be."""
         options = self.options
         self.seed = random.SystemRandom().randrange(2**32) if options.seed is None else options.seed
-        self.plan = Plan(options.users, options.hatch_rate, options.run_time)
+        self.plan = Plan.of(options)
+        self.throttle = options.throttle_requests
         self.settings = settings_of(options)
+        check_required(self.parsed)
         self.check_layout()
-        LOGGER.info("hatch_rate = %g", options.hatch_rate)
+        self.judge = Judge(options.threshold)
+        if options.threshold:
+            self.recorder.observers.append(self.judge)
+        LOGGER.info("hatch_rate = %g", self.plan.hatch_rate)
         LOGGER.info("seed = %d", self.seed)
         for line in self.hosts_configured():
             LOGGER.info("%s", line)
@@ -160,13 +201,14 @@ class Supervisor:
         self.shared = await self.prepare_shared()
         await self.fork_engines()
         self.go(time.monotonic_ns() + START_DELAY_NS)
+        self.recorder.begin(self.began_at)
 
     async def prepare_shared(self) -> Any:
         """Run the load test's own start; return what every user will have as `shared`."""
         if not self.description["has_test_start"]:
             return None
         LOGGER.info("running test_start")
-        return await self.crew.errand("test_start", self.settings)
+        return await self.crew.errand("test_start", self.settings, self.own)
 
     async def fork_engines(self) -> None:
         """Fork all engines; they wait to be told when to begin."""
@@ -178,10 +220,12 @@ class Supervisor:
     def go(self, t0_ns: int) -> None:
         """Let users begin: user 1 of the test is due at `t0_ns` of the monotonic clock."""
         self.t0_ns = t0_ns
-        self.began_at = self.measured_from = self.phase_began = time.time() + (t0_ns - time.monotonic_ns()) / 1e9
+        self.began_at = time.time() + (t0_ns - time.monotonic_ns()) / 1e9
+        self.measured_from = self.phase_began = self.printed_at = self.began_at
         self.books.begin(self.crew.hands.values())
         self.is_running = True
-        self.crew.tell_all("start", t0_ns=self.t0_ns)
+        for hand in self.crew.hands.values():
+            hand.start(t0_ns)
 
     ready = 0
 
@@ -190,15 +234,37 @@ class Supervisor:
             index=index,
             engines=self.engines,
             block=self.block.split(self.engines)[index],
-            users=self.options.users,
-            hatch_rate=self.options.hatch_rate,
+            plan=self.plan,
             seed=self.seed,
             stop_timeout=self.options.stop_timeout,
             settings=self.settings,
             shared=self.shared,
+            own=self.own,
             is_replacement=is_replacement,
             tells_of_users=LOGGER.isEnabledFor(logging.INFO),
+            records=self.records,
+            t0_ns=self.t0_ns if is_replacement else 0,
+            chosen=chosen(self.description["classes"]),
+            throttle=self.throttle_of(index),
         )
+
+    throttle = 0.0  # requests a second that this machine may start; 0: no limit
+
+    def throttle_to(self, per_second: float) -> None:
+        """Let so many requests begin a second on this machine from now on."""
+        if per_second != self.throttle:
+            self.throttle = per_second
+            self.share_throttle()
+
+    def share_throttle(self) -> None:
+        for hand in self.crew.hands.values():
+            hand.channel.send("throttle", rate=self.throttle_of(hand.index))
+
+    def throttle_of(self, index: int) -> float:
+        """Return an engine's share, in proportion to its users: where all have demand, all users have the same."""
+        blocks = (self.block, *self.added)
+        users = sum(block.split(self.engines)[index].count for block in blocks)
+        return self.throttle * users / max(sum(block.count for block in blocks), 1)
 
     # While it runs.
 
@@ -209,16 +275,72 @@ class Supervisor:
                 hand.look()
             if not (self.all_started or self.stop_reason or self.replacing):
                 self.see_whether_all_started()
-            if not self.stop_reason and self.is_over():
-                self.stop("run time")
+            if not self.stop_reason:
+                self.print_running_metrics()
+                self.keep_to_the_plan()
             if self.stop_reason:
                 self.end_the_stuck()
+            if self.is_running and self.recorder.is_due(self.now()):  # a worker waits for the go-ahead first
+                self.note()
             await asyncio.sleep(TICK_SECONDS)
+        self.tell_lost()
         self.ended_at = time.time()
 
-    def is_over(self) -> bool:
-        at = self.plan.stop_at
-        return at is not None and time.monotonic_ns() - self.t0_ns >= at * 1e9
+    def now(self) -> float:
+        """Return the time of the run, unix seconds: it never goes back, whatever somebody does to the clock."""
+        return self.began_at + (time.monotonic_ns() - self.t0_ns) / 1e9
+
+    def note(self) -> None:
+        """Once a second: note what was counted in it, and tell who looks on."""
+        now, hands = self.now(), list(self.crew.hands.values())
+        busy = self.books.busiest(hands, now - self.recorder.series.end)
+        total = self.books.total(hands)
+        self.recorder.note(now, total, busy)
+        self.recorder.tell(total, self.books.baseline)
+        if self.judge.sentence and not self.stop_reason:
+            self.incident("threshold", f"the test ends early: {self.judge.sentence}")
+            self.stop("threshold")
+
+    def tell_lost(self) -> None:
+        """Make an incident of each log that is not whole. What was counted has nothing to do with it."""
+        for kind, engines in self.lost.items():
+            name = self.records.files[kind][0]
+            self.incident("log", f"{kind} log {name}: {units.thousands(sum(engines.values()))} records are lost")
+        self.lost.clear()
+
+    def keep_to_the_plan(self) -> None:
+        """Let users go when it is time: one by one where the plan says so, and the rest at its end."""
+        if self.is_past(self.plan.gone_at) and self.ends_by_itself:
+            self.stop("run time")
+        elif self.plan.decrease_rate and not self.is_decreasing and self.is_past(self.plan.stop_at):
+            self.is_decreasing = True
+            users = self.running_users()
+            self.add_phase("Maintaining", users, users)
+            LOGGER.info("letting users go, %g a second", self.plan.decrease_rate)
+            self.crew.tell_all("decrease", t0_ns=self.t0_ns + int((self.plan.stop_at or 0.0) * 1e9))
+
+    ends_by_itself = True
+    is_decreasing = False
+
+    def is_past(self, at: float | None) -> bool:
+        """Whether a moment of the plan has come; None never does."""
+        return self.is_running and at is not None and time.monotonic_ns() - self.t0_ns >= at * 1e9
+
+    def print_running_metrics(self) -> None:
+        """Print what was counted so far, when it is time."""
+        every, now = self.options.running_metrics, time.time()
+        if every and self.is_running and now >= self.printed_at + every:
+            self.printed_at = now
+            LOGGER.info("printing running metrics after %d seconds...", round(now - self.began_at))
+            self.say(render_running(self.report_so_far()))
+
+    def report_so_far(self) -> Report:
+        """Return the report of a test that goes on."""
+        snapshot = self.books.total(self.crew.hands.values()) - self.books.baseline
+        return self.report(snapshot, time.time() - self.measured_from)
+
+    def running_users(self) -> int:
+        return sum(hand.arena.users_running for hand in self.crew.hands.values())
 
     def see_whether_all_started(self) -> None:
         """At the end of the ramp: a phase ends, and what was counted in it is set aside."""
@@ -228,12 +350,13 @@ class Supervisor:
         self.all_started = True
         self.add_phase("Increasing", 0, self.block.count)
         LOGGER.info("launched %s users...", self.block.count)
-        if self.may_reset and not self.options.no_reset_metrics:
+        if self.may_reset and not (self.options.no_reset_metrics or self.plan.iterations):
             self.reset()
 
     def reset(self) -> None:
         """Begin to measure anew. Counters only grow: what they are now is remembered and taken away later."""
         self.books.reset(list(self.crew.hands.values()))
+        self.recorder.reset(self.now(), self.books.baseline)
         self.measured_from = time.time()
         self.say(f"All {self.options.users} users hatched, resetting metrics (disable with --no-reset-metrics).\n")
 
@@ -251,7 +374,8 @@ class Supervisor:
     def renew(self, block: Block) -> None:
         """Be ready for users again, after others have stopped here."""
         self.block, self.ready, self.is_running, self.all_started = block, 0, False, False
-        self.stop_reason, self.lease_until_ns, self.added = None, 0, []
+        self.stop_reason, self.lease_until_ns, self.added, self.is_decreasing = None, 0, [], False
+        self.dropped, self.dropping = [], {}
         self.engines = min(self.options.engines or usable_cores(), max(block.count, 1))
 
     def allow(self, until_ns: int) -> None:
@@ -263,6 +387,7 @@ class Supervisor:
     def add(self, block: Block) -> None:
         """Start more users, which were at work elsewhere."""
         self.added.append(block)
+        self.share_throttle()
         for hand in self.crew.hands.values():
             if hand.is_ready:
                 self.add_to(hand, block)
@@ -271,7 +396,24 @@ class Supervisor:
         """Start an engine's part of these users."""
         part = block.split(self.engines)[hand.index]
         if part.count:
-            hand.channel.send("add", block=asdict(part), t0_ns=time.monotonic_ns())
+            hand.channel.send("add", block=asdict(part), t0_ns=self.t0_ns)
+
+    def drop(self, block: Block) -> None:
+        """Let the last users of one of our blocks leave; `on_dropped` is called when they have."""
+        mine = [plan.without(own, block) for own in (self.block, *self.added)]
+        self.block, self.added = mine[0], [own for own in mine[1:] if own.count]
+        self.dropped.append(block)
+        self.dropping[block] = {hand.pid for hand in self.crew.hands.values()}
+        self.crew.tell_all("drop", block=asdict(block))
+        self.has_dropped(0)
+
+    def has_dropped(self, pid: int) -> None:
+        """An engine has none of the users that are to leave, of any block, as it is gone."""
+        for block, engines in list(self.dropping.items()):
+            engines.discard(pid)
+            if not engines:
+                del self.dropping[block]
+                self.on_dropped(block)
 
     def kill_all(self) -> None:
         """End all engines now. What they counted is kept."""
@@ -290,8 +432,10 @@ class Supervisor:
             self.stop_reason = self.stop_reason or reason
             return
         self.stop_reason, self.stopped_at = reason, time.monotonic()
-        running = sum(hand.arena.users_running for hand in self.crew.hands.values())
-        self.add_phase("Maintaining" if self.all_started else "Increasing", running if self.all_started else 0, running)
+        if not self.is_decreasing:
+            running = self.running_users()
+            action, before = ("Maintaining", running) if self.all_started else ("Increasing", 0)
+            self.add_phase(action, before, running)
         self.books.end(self.crew.hands.values())
         LOGGER.info("stopping after %d seconds...", round(time.time() - self.began_at))
         LOGGER.info("waiting for users to exit")
@@ -339,8 +483,10 @@ class Supervisor:
     def heard_ready(self, hand: Hand, fields: dict[str, Any]) -> None:
         self.ready += 1
         hand.is_ready = True
-        if hand.order.is_replacement:
-            hand.channel.send("start", t0_ns=time.monotonic_ns())
+        if hand.order.is_replacement and self.is_running:  # else it waits for the go, as all do
+            for block in self.dropped:  # since it was ordered
+                hand.channel.send("drop", block=asdict(block))
+            hand.start(self.t0_ns)
             for block in self.added:
                 self.add_to(hand, block)
             if self.stop_reason:
@@ -348,6 +494,13 @@ class Supervisor:
 
     def heard_done(self, hand: Hand, fields: dict[str, Any]) -> None:
         hand.is_done = True
+
+    def heard_dropped(self, hand: Hand, fields: dict[str, Any]) -> None:
+        block = Block(**fields["block"])
+        engines = self.dropping.get(block, set())
+        engines.discard(hand.pid)
+        if not engines and self.dropping.pop(block, None) is not None:
+            self.on_dropped(block)
 
     def heard_user(self, hand: Hand, fields: dict[str, Any]) -> None:
         verb = "launching" if fields["event"] == "launching" else "exiting"
@@ -367,6 +520,13 @@ class Supervisor:
                 fields["place"],
             )
 
+    def heard_lost(self, hand: Hand, fields: dict[str, Any]) -> None:
+        """Records of a log could not be written. The first time it is said; how many they were, at the end."""
+        kind = fields["log"]
+        self.lost.setdefault(kind, {})[hand.pid] = fields["count"]
+        what = f"{kind} log {self.records.files[kind][0]}"
+        logs.warn_once(("lost", kind), "%s: %s: records are lost", what, fields["why"])
+
     def heard_abort(self, hand: Hand, fields: dict[str, Any]) -> None:
         if self.outcome.failure is None:
             self.outcome.failure = f"aborted by the load test: {fields['reason']}"
@@ -377,11 +537,12 @@ class Supervisor:
         """An engine has ended: as it should, or with its users, who then start again in a new one."""
         was_done = hand.is_done or hand in self.ended
         self.books.close(hand)
+        self.has_dropped(hand.pid)
         if was_done or (not self.is_running and self.stop_reason) or self.has_lapsed(status):
             return
         why = how_ended(status)
         hint = " (out of memory?)" if status == -signal.SIGKILL else ""
-        if self.stop_reason or not self.may_replace(hand.index):
+        if self.stop_reason or self.is_decreasing or not self.may_replace(hand.index):
             self.incident("loss", f"engine {hand.index} {why}{hint}; its users were not started again")
             self.outcome.is_incomplete = True
             return
@@ -431,21 +592,22 @@ class Supervisor:
             self.stop("all users have left")
         users = self.phases[-1].users_to if self.phases else 0
         self.add_phase("Canceling" if self.was_signalled else "Decreasing", users, 0)
+        self.recorder.note(self.now(), self.books.left)
         await self.run_test_stop()
-        self.outcome.report = self.report()
+        self.outcome.report = self.report(self.books.measured(), max(self.ended_at - self.measured_from, 0.0))
 
     async def run_test_stop(self) -> None:
         if self.description["has_test_stop"]:
             LOGGER.info("running test_stop")
             try:
-                await self.crew.errand("test_stop", self.settings)
+                await self.crew.errand("test_stop", self.settings, self.own)
             except LoadTestError as error:
                 self.incident("test_stop", str(error).partition("\n")[0])
 
-    def report(self) -> Report:
-        wall = max(self.ended_at - self.measured_from, 0.0)
+    def report(self, snapshot: Snapshot, wall: float) -> Report:
+        """Return the report of what was counted in the `wall` seconds that were measured."""
         return Report(
-            snapshot=self.books.measured(),
+            snapshot=snapshot,
             duration=wall,
             classes=tuple(ReportClass(item["name"], tuple(item["rows"])) for item in self.description["classes"]),
             phases=tuple(self.phases),
@@ -455,9 +617,13 @@ class Supervisor:
             versions=versions(),
             seed=self.seed,
             users=self.options.users,
+            series=self.recorder.series,
+            thresholds=self.judge.verdict(snapshot, wall),
+            options=said(self.parsed),
             load_test=str(self.parsed.file),
             show_statuses=not self.options.no_status_codes,
             show_errors=not self.options.no_error_summary,
+            show_tasks=not self.options.no_task_metrics,
         )
 
 
@@ -465,8 +631,10 @@ HEARD: dict[str, Callable[[Supervisor, Hand, dict[str, Any]], None]] = {
     "ready": Supervisor.heard_ready,
     "done": Supervisor.heard_done,
     "user": Supervisor.heard_user,
+    "dropped": Supervisor.heard_dropped,
     "traceback": Supervisor.heard_traceback,
     "blocked": Supervisor.heard_blocked,
+    "lost": Supervisor.heard_lost,
     "abort": Supervisor.heard_abort,
 }
 

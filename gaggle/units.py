@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 
 # 31 years. Times become int64 nanoseconds in the core, and sums of a few of them must still fit.
 LONGEST = 1e9
@@ -39,6 +40,11 @@ def decimal(text: str) -> float:
     return number
 
 
+def digits(number: float) -> str:
+    """Return a number as `decimal` reads it, all of it and in digits alone: 1e-07 is `0.0000001`."""
+    return format(Decimal(repr(number)), "f")
+
+
 def whole(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
     """Return a parser of whole numbers from `least` to `most`."""
 
@@ -67,6 +73,15 @@ def above_zero(parse: Callable[[str], float]) -> Callable[[str], float]:
         return number
 
     return checked
+
+
+def share(text: str) -> float:
+    """Return the share that `text` holds, `1%` or `0.01`. Raises ValueError unless it is above 0 and at most 1."""
+    number, is_percent = (text[:-1].rstrip(), True) if text.endswith("%") else (text, False)
+    found = float(number) / (100 if is_percent else 1) if _DECIMAL.fullmatch(number) else 0.0
+    if not 0 < found <= 1:
+        raise ValueError("must be a share above 0 and at most 1, such as 0.01 or 1%")
+    return found
 
 
 def word(*words: str) -> Callable[[str], str]:
@@ -219,9 +234,13 @@ def truncated(name: str, width: int) -> str:
     name = printable(name)
     if columns(name) <= width:
         return name
-    while name and columns(name) > width - 2:
-        name = name[:-1]
-    return name + ".."[:width]
+    used, kept = 0, 0
+    for character in name:
+        used += _columns_of(character)
+        if used > width - 2:
+            break
+        kept += 1
+    return name[:kept] + ".."[:width]
 
 
 def listed(words: Sequence[str]) -> str:

@@ -7,13 +7,13 @@ import json
 import random
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar, overload
 
-from gaggle._core import Client
+from gaggle._core import Client, Response
 from gaggle.errors import LoadTestError
 from gaggle.units import LONGEST
 
@@ -33,6 +33,7 @@ class Mark:
     kind: str
     weight: int = 1
     name: str | None = None
+    tags: Sequence[str] | str = ()
 
 
 class UserStopped(Exception):
@@ -58,8 +59,8 @@ class User(Client):
     default_host: ClassVar[str | None] = None
     default_headers: ClassVar[dict[str, str]] = {}
 
-    number: int = 0
     shared: Any = None
+    own: Any = None  # the load test's own options, see own.py; annotate it with their class
     is_stopped: bool = False
     task_began: float = 0.0
     run_seed: int = 0
@@ -83,6 +84,15 @@ class User(Client):
         """A source of random numbers of this user's own: the same again with the same --seed."""
         return random.Random(f"{self.run_seed}:{self.number}")
 
+    def log_debug(self, tag: str, response: Response | None = None, headers: Any = None, body: Any = None) -> None:
+        """Write to the debug log, if there is one: the tag, the request behind `response`, and what it brought.
+
+        `headers` (a mapping or pairs) and `body` (text or bytes) stand in for those of the response. A request that
+        fails is in that log by itself, its reason the tag.
+        """
+        for listener in debug_listeners:
+            listener(self, tag, response, headers, body)
+
     def stop(self) -> None:
         """Let this user leave after its present task."""
         self.is_stopped = True
@@ -101,15 +111,18 @@ def mark(function: JobType, **said: Any) -> JobType:
 @overload
 def task(function: JobType, /) -> JobType: ...
 @overload
-def task(weight: int = 1, /, *, name: str | None = None) -> Callable[[JobType], JobType]: ...
-def task(first: Any = 1, /, *, name: str | None = None) -> Any:
+def task(
+    weight: int = 1, /, *, name: str | None = None, tags: Sequence[str] | str = ()
+) -> Callable[[JobType], JobType]: ...
+def task(first: Any = 1, /, *, name: str | None = None, tags: Sequence[str] | str = ()) -> Any:
     """Mark an `async def` as something a user does. A pass over the tasks does it as often as its weight says.
 
-    `name` is its row in the report, and names its requests that have no name of their own.
+    `name` is its row in the report, and names its requests that have no name of their own. By its `tags` --tags and
+    --exclude-tags choose it.
     """
     if callable(first):
         return mark(first, kind="task")
-    return lambda function: mark(function, kind="task", weight=first, name=name)
+    return lambda function: mark(function, kind="task", weight=first, name=name, tags=tags)
 
 
 class Marker(Protocol):
@@ -247,5 +260,7 @@ def abort(reason: str) -> None:
         listener(reason)
 
 
+# Who hears of `User.log_debug`: the engine that runs in this process.
+debug_listeners: list[Callable[[User, str, Response | None, Any, Any], None]] = []
 # Who hears of `abort`: the engine that runs in this process.
 abort_listeners: list[Callable[[str], None]] = []

@@ -6,9 +6,12 @@ be done on this machine in `todo`; whoever drives the worker empties both after 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from gaggle.errors import ProtocolError
 from gaggle.plan import Block
@@ -21,7 +24,10 @@ from gaggle.protocol import (
     Delta,
     Exit,
     Failed,
+    Fewer,
+    Freed,
     Go,
+    Health,
     Hello,
     Interrupted,
     Lease,
@@ -34,11 +40,14 @@ from gaggle.protocol import (
     Stopped,
     Trouble,
     Welcome,
+    Work,
     advance,
 )
 
 SECOND_NS = 1_000_000_000
+NOBODY = Block(1, 1, 0, 0)
 MOST_UNACKNOWLEDGED = 4  # frozen deltas: while the manager is slow, the next one covers more time
+CLOCK_BEATS = 60  # that the offset is chosen from: clocks drift by a few ms a minute at worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +59,13 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Let the users begin: user 1 of the gaggle is due at `t0_ns` of this machine's clock."""
+    """Let the users begin: user 1 of the gaggle is due at `t0_ns` of this machine's clock.
+
+    `more` are users beside those of the first block that was assigned.
+    """
 
     t0_ns: int
+    more: tuple[Block, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +76,18 @@ class Add:
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    """Let these users leave; then call `freed`."""
+
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
 class Allow:
-    """Write into every arena: users may run until then."""
+    """Write into every arena: users may run until then, and start so many requests a second."""
 
     until_ns: int
+    throttle: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +109,7 @@ class End:
     error: str | None = None
 
 
-Deed = Prepare | Start | Add | Allow | Halt | Kill | End
+Deed = Prepare | Start | Add | Drop | Allow | Halt | Kill | End
 
 
 @dataclass(slots=True)
@@ -96,8 +117,6 @@ class Numbers:
     """What a beat tells of the worker."""
 
     users: int = 0
-    cpu: float = 0.0
-    lag_us: int = 0
     wall: float = 0.0
     has_pending: bool = False  # counts that are in no delta yet: a worker that leaves waits for them
 
@@ -114,7 +133,8 @@ class Worker:
     beat_ns: int = SECOND_NS
     lease_until_ns: int = 0  # 0: no lease
     offset_ns: int = 0  # this clock minus the manager's
-    round_trip_ns: int = 2**62  # of the beat that the offset comes from: the least there was
+    round_trip_ns: int = 0  # of the beat that the offset comes from: the least of the last ones; 0: there is none
+    test: str = ""  # that it takes part in
     outbox: list[Message] = field(default_factory=list)
     todo: list[Deed] = field(default_factory=list)
     is_connected: bool = False
@@ -123,12 +143,16 @@ class Worker:
     _session_state: str = "waiting"  # to be resumed when the next session is welcomed
     _seq: int = 0
     _sent_ns: dict[int, int] = field(default_factory=dict)  # of beats without an answer
+    _clock: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=CLOCK_BEATS))  # round trip, offset; ns
     _next_beat_ns: int = 0
     _last_delta: int = 0
     _unacknowledged: dict[int, list[Delta]] = field(default_factory=dict)
     _go: Go | None = None  # waits for the first lease
     _newest: int = 0  # of the epochs that there were
     _blocks: list[Block] = field(default_factory=list)
+    _first: Block = NOBODY  # of them as they were assigned: the engines are forked for it
+    _leaving: list[Block] = field(default_factory=list)  # that the manager wants for others
+    _is_started: bool = False  # the users of this epoch
 
     # The session.
 
@@ -137,11 +161,9 @@ class Worker:
         self.is_connected = True
         self._session_state, self.state = self.state, "greeting"
         self._sent_ns.clear()
+        self._clock.clear()  # the manager's machine may have been started again
         self._next_beat_ns = 0
-        hello = self.hello
-        self.outbox.append(
-            Hello(hello.node, hello.host, hello.pid, hello.hash, hello.engines, hello.boot, hello.cores, self.epoch)
-        )
+        self.outbox.append(msgspec.structs.replace(self.hello, epoch=self.epoch, test=self.test))
 
     def disconnected(self) -> None:
         """The session is gone. Users go on as long as the lease does."""
@@ -159,6 +181,7 @@ class Worker:
     def heard_welcome(self, message: Welcome, now_ns: int) -> None:
         """Resume where the last session ended, or wait for users; say again what was not acknowledged."""
         self.number, self.lease_ns, self.beat_ns = message.worker, seconds(message.lease), seconds(message.beat)
+        self.test = message.test
         self.state = self._session_state if self.epoch else "waiting"
         if message.epoch != self.epoch:
             self.disowned()
@@ -182,7 +205,8 @@ class Worker:
         if self.epoch and self.state != "stopped":
             self.lapse()  # the epoch before has been taken away
         self.epoch, self._newest, self.lease_until_ns, self._go = message.epoch, message.epoch, 0, None
-        self._blocks, self.number = list(message.blocks), message.worker or self.number
+        self._blocks, self._leaving, self._is_started = list(message.blocks), [], False
+        self._first, self.number = message.blocks[0], message.worker or self.number
         self.todo.append(Prepare(message))
 
     def heard_go(self, message: Go, now_ns: int) -> None:
@@ -195,10 +219,34 @@ class Worker:
         """Take users over, those that are not here yet: it is said again after a session was lost."""
         if message.epoch != self.epoch or self.state not in ("preparing", "ready", "running"):
             return
-        new = tuple(block for block in message.blocks if block not in self._blocks)
+        new = tuple(block for block in message.blocks if self._holder(block) is None)
         self._blocks += new
-        if new:
+        if new and self._is_started:
             self.todo.append(Add(new))
+
+    def heard_fewer(self, message: Fewer, now_ns: int) -> None:
+        """Let users go. Said again after a session was lost: those that have gone are told of once more."""
+        if message.epoch != self.epoch or self.state not in ("ready", "running"):
+            return
+        for block in message.blocks:
+            holder = self._holder(block)
+            if holder is None:
+                self._say(Freed(self.epoch, (block,)))
+            elif holder not in self._leaving:
+                self._part(holder, block)
+
+    def _holder(self, block: Block) -> Block | None:
+        """Return which block here has the users of `block`: all of them or none, as blocks are only ever divided."""
+        return next((own for own in (*self._blocks, *self._leaving) if block.first in own.numbers()), None)
+
+    def _part(self, holder: Block, block: Block) -> None:
+        kept, gone = holder.parted(max(holder.count - block.count, 0))
+        if gone != block:
+            raise ProtocolError(f"users from {block.first} on are not the last ones of a block")
+        self._blocks.remove(holder)
+        self._blocks += [kept] if kept.count else []
+        self._leaving.append(block)
+        self.todo.append(Drop(block))
 
     def heard_lease(self, message: Lease, now_ns: int) -> None:
         """Count from the moment before the beat was sent: a slow answer makes the lease shorter, never longer."""
@@ -214,7 +262,7 @@ class Worker:
             self.disowned()
         elif self.epoch and until_ns > self.lease_until_ns:
             self.lease_until_ns = until_ns
-            self.todo.append(Allow(until_ns))
+            self.todo.append(Allow(until_ns, message.throttle))
             self._start_if_allowed(now_ns)
 
     def heard_ack(self, message: Ack, now_ns: int) -> None:
@@ -230,16 +278,16 @@ class Worker:
         self.todo.append(End())
 
     def _reckon(self, sent_ns: int, manager_ns: int, now_ns: int) -> None:
-        """Keep the offset of the beat that travelled fastest: it errs by half its round trip at most (as in NTP)."""
+        """Take the offset of the beat that travelled fastest: it errs by half its round trip at most (as in NTP)."""
         round_trip_ns = now_ns - sent_ns
-        if round_trip_ns <= self.round_trip_ns:
-            self.round_trip_ns = round_trip_ns
-            self.offset_ns = sent_ns + round_trip_ns // 2 - manager_ns
+        self._clock.append((round_trip_ns, sent_ns + round_trip_ns // 2 - manager_ns))
+        self.round_trip_ns, self.offset_ns = min(self._clock)
 
     def _start_if_allowed(self, now_ns: int) -> None:
-        if self._go is not None and self.state in ("ready", "running") and now_ns < self.lease_until_ns:
-            self.todo.append(Start(self._go.t0_ns + self.offset_ns))
-            self._go = None
+        if self._go is not None and self.state in ("ready", "running") and self._clock and now_ns < self.lease_until_ns:
+            more = tuple(block for block in self._blocks if block.first not in self._first.numbers())
+            self.todo.append(Start(self._go.t0_ns + self.offset_ns, more))
+            self._go, self._is_started = None, True
 
     # Time.
 
@@ -254,7 +302,7 @@ class Worker:
             self._seq += 1
             self._sent_ns[self._seq] = now_ns
             self.outbox.append(
-                Beat(self._seq, self.epoch, now_ns, numbers.wall, numbers.users, numbers.cpu, numbers.lag_us)
+                Beat(self._seq, self.epoch, now_ns, numbers.wall, numbers.users, self.offset_ns, self.round_trip_ns)
             )
 
     def retire(self) -> None:
@@ -296,11 +344,12 @@ class Worker:
         """Whether another delta may be made now; if not, the next one covers more time."""
         return len(self._unacknowledged) < MOST_UNACKNOWLEDGED
 
-    def freeze(self, epoch: int, began: float, ended: float, parts: list[bytes]) -> None:
+    def freeze(self, epoch: int, began: float, ended: float, parts: list[bytes], is_ramp: bool = False) -> None:
         """Send what was counted, and keep it until it is acknowledged."""
         self._last_delta += 1
         deltas = [
-            Delta(self._last_delta, part, len(parts), epoch, began, ended, data) for part, data in enumerate(parts)
+            Delta(self._last_delta, part, len(parts), epoch, began, ended, data, is_ramp)
+            for part, data in enumerate(parts)
         ]
         self._unacknowledged[self._last_delta] = deltas
         for delta in deltas:
@@ -311,6 +360,16 @@ class Worker:
         if self.state in ("preparing", "ready", "running", "stopping"):
             self.state, self.lease_until_ns = "stopped", 0
             self._say(Stopped(self.epoch, self._last_delta))
+
+    def worked(self, engines: tuple[Work, ...]) -> None:
+        """Say how hard the engines have worked."""
+        self._say(Health(engines))
+
+    def freed(self, block: Block) -> None:
+        """The users of a block that was to be dropped have left."""
+        if block in self._leaving:
+            self._leaving.remove(block)
+            self._say(Freed(self.epoch, (block,)))
 
     def trouble(self, at: float, kind: str, text: str) -> None:
         self._say(Trouble(at, kind[:200], text[:4_000]))
@@ -356,6 +415,7 @@ HEARD: dict[type[Message], Callable[[Worker, Any, int], None]] = {
     Assign: Worker.heard_assign,
     Go: Worker.heard_go,
     More: Worker.heard_more,
+    Fewer: Worker.heard_fewer,
     Lease: Worker.heard_lease,
     Ack: Worker.heard_ack,
     Stop: Worker.heard_stop,

@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import Any
 
 from gaggle import logs
-from gaggle.errors import LoadTestError, ProtocolError
+from gaggle.errors import InvalidOption, LoadTestError, ProtocolError
 from gaggle.joining import NoToken, find_token
 from gaggle.logs import LOGGER
 from gaggle.metrics import Snapshot
 from gaggle.options import usable_cores
-from gaggle.plan import Plan
+from gaggle.plan import Block, Plan
 from gaggle.policy import settings_of
-from gaggle.protocol import Exit, Hello, Stop, Welcome, decode_manager, encode
+from gaggle.protocol import Exit, Hello, Stop, Welcome, Work, decode_manager, encode
 from gaggle.supervisor import Outcome, Supervisor, with_signals
 from gaggle.transport import LAST_SECONDS, Closed, Reason, WorkerTransport, resolve
-from gaggle.worker import Add, Allow, Deed, End, Halt, Kill, Numbers, Prepare, Start, Worker
+from gaggle.worker import Add, Allow, Deed, Drop, End, Halt, Kill, Numbers, Prepare, Start, Worker
 
 TICK_SECONDS = 0.05
-DELTA_SECONDS = 1.0
+HEALTH_SECONDS = 5.0
 RETRY_SECONDS = 0.5
 LARGEST_PART = 900_000  # of a delta: a message has at most 1 MiB
 # What trying again does not mend.
@@ -40,7 +40,7 @@ class Working:
         self.supervisor = supervisor
         self.outcome = Outcome()
         self.told = Snapshot.empty()  # what the deltas so far add up to
-        self.told_at = time.time()
+        self.told_at, self.told_second = time.time(), 0
         self.session: WorkerTransport | None = None
         self.next_try = 0.0
         self.alone_since = time.monotonic()
@@ -49,6 +49,10 @@ class Working:
         self.watching: asyncio.Task[None] | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
         self.troubles = 0  # incidents that the manager was told of
+        self.ramp_until_ns = 0  # CLOCK_BOOTTIME at which what was counted is set aside; 0: not any more, or never
+        self.worked = 0.0  # seconds for which users ran here, before those that run now
+        self.working_since = 0.0  # monotonic; 0: none run
+        self.health_due = 0.0
 
     async def run(self) -> Outcome:
         """Work until the end."""
@@ -56,7 +60,9 @@ class Working:
         options = self.supervisor.options
         try:
             with_signals(self.signalled)
-            self.supervisor.may_reset = False
+            self.supervisor.begin_records()
+            self.supervisor.may_reset = self.supervisor.ends_by_itself = False
+            self.supervisor.on_dropped = self.dropped
             self.worker = Worker(self.hello(), state="waiting")
             LOGGER.info("worker connecting to manager at tcp://%s:%d", options.manager_host, options.manager_port)
             while not self.is_over:
@@ -154,9 +160,17 @@ class Working:
     def tick(self) -> None:
         self.worker.tick(boot_ns(), self.numbers())
         self.tell_troubles()
-        if time.time() - self.told_at >= DELTA_SECONDS and self.worker.may_freeze():
+        if self.ramp_until_ns and boot_ns() >= self.ramp_until_ns:
+            self.reset()
+        if time.monotonic() >= self.health_due:
+            self.tell_health()
+        if self.second() != self.told_second and self.worker.may_freeze():
             self.freeze()
         self.work_off()
+
+    def second(self) -> int:
+        """Return the number of the test's present second: at its turn all workers send what they counted."""
+        return (time.monotonic_ns() - self.supervisor.t0_ns) // 1_000_000_000
 
     def tell_troubles(self) -> None:
         """Tell the manager what a reader of the report must know; what happens between two sessions is told after."""
@@ -166,12 +180,29 @@ class Working:
             for incident in incidents:
                 self.worker.trouble(incident.at, incident.kind, incident.text)
 
+    def reset(self) -> None:
+        """Set aside what was counted while users started, at the moment at which all workers do."""
+        self.freeze()
+        self.ramp_until_ns = 0
+        for hand in self.supervisor.crew.hands.values():
+            hand.arena.epoch += 1
+
+    def tell_health(self) -> None:
+        """Tell how hard the engines have worked so far."""
+        self.health_due = time.monotonic() + HEALTH_SECONDS
+        now = time.monotonic()
+        seconds = self.worked + (now - self.working_since if self.working_since else 0.0)
+        found = self.supervisor.books.so_far(self.supervisor.crew.hands.values())
+        if seconds > 0:
+            self.worker.worked(tuple(Work(index, cpu, seconds, made) for index, (cpu, made) in sorted(found.items())))
+
     def numbers(self) -> Numbers:
         hands = list(self.supervisor.crew.hands.values())
         return Numbers(
             users=sum(hand.arena.users_running for hand in hands),
             wall=time.time(),
-            has_pending=bool(self.pending().rows),
+            # This looks at all rows, which is too much for 20 times a second.
+            has_pending=self.worker.is_leaving and bool(self.pending().rows),
         )
 
     def pending(self) -> Snapshot:
@@ -182,9 +213,10 @@ class Working:
         total = self.supervisor.books.total(self.supervisor.crew.hands.values())
         delta = total - self.told
         if delta.rows or delta.errors:
-            self.worker.freeze(self.worker.epoch, self.told_at, time.time(), parts_of(delta))
+            is_ramp = self.ramp_until_ns > 0
+            self.worker.freeze(self.worker.epoch, self.told_at, time.time(), parts_of(delta), is_ramp)
             self.told = total
-        self.told_at = time.time()
+        self.told_at, self.told_second = time.time(), self.second()
 
     # What the manager wants done.
 
@@ -196,7 +228,11 @@ class Working:
         elif isinstance(deed, Add):
             for block in deed.blocks:
                 self.supervisor.add(block)
+        elif isinstance(deed, Drop):
+            LOGGER.info("%d users go to another worker", deed.block.count)
+            self.supervisor.drop(deed.block)
         elif isinstance(deed, Allow):
+            self.supervisor.throttle_to(deed.throttle)
             self.supervisor.allow(deed.until_ns)
         elif isinstance(deed, Halt):
             self.halt(deed.reason)
@@ -218,16 +254,17 @@ class Working:
             await self.watching  # engines of the last epoch are still ending
         LOGGER.info("initializing user states...")
         logs.prefix(f"[{self.worker.number}] ")
-        supervisor.options = replace(
-            supervisor.options, **{**assign.options, "users": assign.users, "hatch_rate": assign.hatch_rate}
-        )
+        options = {**assign.options, "users": assign.users, "hatch_rate": assign.hatch_rate}
+        supervisor.own = options.pop("own", {})
+        supervisor.options = replace(supervisor.options, **options)
         supervisor.seed, supervisor.shared = assign.seed, assign.shared
-        supervisor.plan, supervisor.settings = Plan(assign.users, assign.hatch_rate), settings_of(supervisor.options)
-        self.blocks = assign.blocks
+        supervisor.plan = Plan.of(supervisor.options)
+        supervisor.settings = settings_of(supervisor.options)
         supervisor.renew(assign.blocks[0])
         try:
+            supervisor.choose()
             await supervisor.fork_engines()
-        except LoadTestError as error:
+        except (LoadTestError, InvalidOption) as error:
             self.worker.failed(str(error))
             return
         if self.worker.epoch != assign.epoch:
@@ -241,12 +278,20 @@ class Working:
         self.work_off()
 
     def start(self, deed: Start) -> None:
-        rate = self.supervisor.options.hatch_rate
+        rate = self.supervisor.plan.hatch_rate
         LOGGER.info("entering gaggle mode, starting load test")
         LOGGER.info("prepared to start 1 user every %.2f seconds", self.supervisor.block.step / rate)
         self.supervisor.go(deed.t0_ns - boot_ns() + time.monotonic_ns())
-        for block in self.blocks[1:]:
+        self.working_since = time.monotonic()
+        ramp_until_ns = deed.t0_ns + int(self.supervisor.plan.ramp_seconds * 1e9)
+        if self.supervisor.options.reset_metrics and ramp_until_ns > boot_ns():
+            self.ramp_until_ns = ramp_until_ns
+        for block in deed.more:
             self.supervisor.add(block)
+
+    def dropped(self, block: Block) -> None:
+        self.worker.freed(block)
+        self.work_off()
 
     def halt(self, reason: str) -> None:
         if self.supervisor.is_running:
@@ -258,6 +303,9 @@ class Working:
         """Look after the engines of an epoch; at their end, send the rest of what they counted."""
         await self.supervisor.watch()
         self.watching = None
+        if self.working_since:
+            self.worked, self.working_since = self.worked + time.monotonic() - self.working_since, 0.0
+        self.tell_health()
         self.tick()  # engines may have seen before us that the lease is over
         self.freeze()
         if self.worker.epoch == epoch:

@@ -45,13 +45,13 @@ class Flock:
         self.nodes: list[Gaggle] = []
         self.port = 0
 
-    def manager(self, *arguments: object, port: int = 0, waits: bool = True) -> Gaggle:
+    def manager(self, *arguments: object, port: int = 0, host: str = "127.0.0.1", waits: bool = True) -> Gaggle:
         """Start a manager on a free port; return it when it listens."""
-        words = ["--manager", "-v", "--manager-bind-host", "127.0.0.1", "--manager-bind-port", port, *arguments]
+        words = ["--manager", "-v", "--manager-bind-host", host, "--manager-bind-port", port, *arguments]
         manager = Gaggle(self.load_test, *map(str, words), folder=self.place("manager"), env=self.env)
         self.nodes.append(manager)
         if waits:
-            self.port = int(manager.wait_for_line(r"listening on tcp://127\.0\.0\.1:(\d+)", STARTING_SECONDS)[1])
+            self.port = int(manager.wait_for_line(r"listening on tcp://[\d.]+:(\d+)", STARTING_SECONDS)[1])
             manager.wait_for_line("each worker to start")
             eventually(lambda: self.token_file.exists() or "gaggle is open" in manager.output())
         return manager

@@ -310,14 +310,18 @@ def options() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--cert", help="a certificate chain: serve TLS")
     parser.add_argument("--key", help="its private key")
+    parser.add_argument("--client-ca", help="ask for a certificate of these authorities")
     parser.add_argument("--with-parent", action="store_true", help="end when standard input does")
     return parser.parse_args()
 
 
-def tls(cert: str, key: str | None) -> ssl.SSLContext:
+def tls(cert: str, key: str | None, client_ca: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(cert, key)
     context.set_alpn_protocols(["http/1.1"])
+    if client_ca:
+        context.load_verify_locations(client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
@@ -344,7 +348,7 @@ async def main() -> None:
         lambda: Connection(site),
         given.host,
         given.port,
-        ssl=tls(given.cert, given.key) if given.cert else None,
+        ssl=tls(given.cert, given.key, given.client_ca) if given.cert else None,
         backlog=4096,  # thousands of users may connect at once
     )
     host, port = server.sockets[0].getsockname()[:2]

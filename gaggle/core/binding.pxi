@@ -84,4 +84,9 @@ def transfer_version():
     return curl_version_info(0).version.decode()
 
 
+def transfer_has_http3():
+    """Return whether the libcurl in use speaks HTTP/3."""
+    return bool(curl_version_info(0).features & CURL_VERSION_HTTP3)
+
+
 transfer_bind()

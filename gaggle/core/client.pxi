@@ -14,11 +14,20 @@ cdef object client_template = client_re.compile(r"\{(\w+)\}")
 cdef class Scope:
     """What the requests of one task have in common: their name, if the task has one, and what is prepared for them."""
     cdef readonly object name                   # str, or None: requests are named by their path
+    cdef readonly str label                     # the user class and the task, as the logs have them
+    cdef readonly str task
     cdef dict gets                              # url -> Prepared, for a plain get()
     cdef dict others                            # (method, url) -> Prepared
+    cdef bytes logged
 
-    def __init__(self, name=None):
-        self.name, self.gets, self.others = name, {}, {}
+    def __init__(self, name=None, str label="", str task=""):
+        self.name, self.label, self.task, self.gets, self.others = name, label, task, {}, {}
+
+    cdef bytes logged_as(self):
+        """Return what a line of JSON says of it."""
+        if self.logged is None:
+            self.logged = b',"user_class":' + requestlog_string(self.label) + b',"task":' + requestlog_string(self.task)
+        return self.logged
 
     cdef int keep(self, str method, object url, Prepared prepared) except -1:
         if len(self.gets) + len(self.others) > CLIENT_MOST_PREPARED:
@@ -42,7 +51,7 @@ cdef class Site:
         host = settings.base or getattr(cls, "default_host", None)
         self.base = Url.parse(host) if host else None
         self.headers = HeaderList.of({"user-agent": ("User-Agent", settings.user_agent)}).with_fields(
-            getattr(cls, "default_headers", {}))
+            getattr(cls, "default_headers", {})).with_fields(settings.headers)
         self.timeout_ns = client_nanoseconds(settings.timeout)
         return self
 
@@ -64,8 +73,12 @@ cdef class Client:
     cdef int active                # how many they are
     cdef int queued                # of them, not on the wire yet
     cdef int refusals              # connections refused since the last answer
+    cdef public int64_t number     # of the user, from 1 over the whole test; 0 outside of one
+    cdef uint32_t drawn            # requests that were drawn for the request log or not
     cdef uint64_t luck             # state of the user's chances: 8 bytes, where random.Random has 2,500
+    cdef bytes source              # where it connects from; None: as the kernel chooses
     cdef bint keeps_sessions       # the share keeps TLS sessions
+    cdef bint is_hurried           # its pauses end at once
 
     def __cinit__(self, *args, **kwargs):
         if pump_current is None:
@@ -74,6 +87,7 @@ cdef class Client:
         self.site = self.pump.site_of(type(self))
         self.base = self.site.base
         self.scope_in_use = self.pump.no_scope
+        self.source = self.pump.next_source()
 
     def __dealloc__(self):
         if self.share != NULL:
@@ -146,12 +160,20 @@ cdef class Client:
         return self.active
 
     def pause(self, double seconds):
-        """Return an awaitable that ends after `seconds`, or at once when the engine stops waiting."""
-        return self.pump.wait_until(clock_ns() + client_nanoseconds(seconds))
+        """Return an awaitable that ends after `seconds`, or at once when the engine stops waiting, or this user."""
+        cdef Wait wait = self.pump.wait_until(0 if self.is_hurried else clock_ns() + client_nanoseconds(seconds))
+        wait.client = self
+        return wait
+
+    def hurry(self):
+        """End this user's pauses now, and those that begin later at once: it is to leave."""
+        self.is_hurried = True
+        self.pump.end_waits(self)
 
     def record(self, str kind, str name, double seconds, error=None):
         """Count something that is not HTTP, like a request: `kind` stands where the method does."""
         Tally(self.pump.arena, KIND_REQUEST, kind, name).record(seconds, error)
+        self.pump.log_other(self, kind, name, seconds, error)
 
     def chance(self):
         """Return a number in [0, 1): this user's own luck, the same again with the same --seed."""
@@ -186,6 +208,13 @@ cdef class Client:
             curl_share_cleanup(self.share)
             self.share = NULL
             self.keeps_sessions = False
+
+    cdef int stick(self, Request request) except -1:
+        """A redirect has led to another host: the user's paths are joined to that one from now on."""
+        cdef Url base = self.base
+        if base is request.prepared.base and base is not None and request.prepared.url.origin == base.origin != request.url.origin:
+            self.base = self.pump.base_at(request.url.origin)
+        return 0
 
     cdef Request open(self, str method, object url, dict options):
         cdef Request request = Request.__new__(Request)
@@ -226,7 +255,7 @@ cdef class Client:
         cdef dict fields = {key: value for key, value in options.items() if key not in CLIENT_OPTIONS}
         cdef str target = client_fill(method, url, fields)
         cdef str secret
-        made.method, made.base = method, self.base
+        made.method, made.base, made.scope = method, self.base, self.scope_in_use
         made.url = Url.parse(target) if self.base is None else self.base.join(target)
         made.name = self.name_for(options.get("name"), url if fields else None, made.url)
         if options.get("params"):
@@ -384,7 +413,7 @@ cdef class Client:
         cdef Request request = self.newest, oldest = None
         cdef str free = None, full = None      # origins: many that wait are for the same one
         while request is not None:
-            if request.exchange is None and not request.is_ended and request.url.origin is not full:
+            if request.exchange is None and not (request.is_ended or request.is_waiting) and request.url.origin is not full:
                 if request.url.origin is free or self.on_wire(request.url) < REQUEST_MOST_TO_A_HOST:
                     oldest, free = request, request.url.origin
                 else:

@@ -111,21 +111,33 @@ cdef void histogram_fill(
 cdef bytes histogram_unwrap(bytes data):
     # Return the uncompressed form, its header checked. Raises ValueError.
     cdef Py_ssize_t length = len(data)
-    cdef const char* head = PyBytes_AS_STRING(histogram_HEAD)
     if length >= 8 and histogram_big(data, 0) == HISTOGRAM_COOKIE_COMPRESSED:
         data = histogram_inflate(data)
         length = len(data)
+    cdef const uint8_t* given = <const uint8_t*>PyBytes_AS_STRING(data)
+    if histogram_fits(given, length):
+        return data
     if length < HISTOGRAM_HEADER:
         raise ValueError(f"not an encoded histogram: {length} bytes are too few")
-    cdef const char* given = PyBytes_AS_STRING(data)
-    if memcmp(given, head, 4):
+    if memcmp(given, PyBytes_AS_STRING(histogram_HEAD), 4):
         raise ValueError(f"not an encoded histogram: cookie {histogram_big(data, 0):#x}")
     if histogram_big(data, 4) != <uint64_t>(length - HISTOGRAM_HEADER):
         raise ValueError(f"not an encoded histogram: {length - HISTOGRAM_HEADER} bytes of counts, not as announced")
+    raise ValueError(f"not a histogram like ours: {histogram_HEADER.unpack_from(data)}")
+
+
+cdef bint histogram_fits(const uint8_t* given, Py_ssize_t length) noexcept:
+    # Whether the uncompressed form of a histogram like ours can be in these bytes; its counts are not looked at.
     # Another highest value only means another number of counters; any other difference, other values for them.
-    if memcmp(given + 8, head + 8, 16) or memcmp(given + 32, head + 32, 8):
-        raise ValueError(f"not a histogram like ours: {histogram_HEADER.unpack_from(data)}")
-    return data
+    cdef const uint8_t* head = <const uint8_t*>PyBytes_AS_STRING(histogram_HEAD)
+    if length < HISTOGRAM_HEADER or memcmp(given, head, 4):
+        return False
+    cdef uint64_t counts = <uint32_t>given[4] << 24 | <uint32_t>given[5] << 16 | <uint32_t>given[6] << 8 | given[7]
+    return (
+        counts == <uint64_t>(length - HISTOGRAM_HEADER)
+        and memcmp(given + 8, head + 8, 16) == 0
+        and memcmp(given + 32, head + 32, 8) == 0
+    )
 
 
 cdef inline uint32_t histogram_big(bytes data, int at) noexcept:

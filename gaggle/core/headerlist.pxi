@@ -8,6 +8,7 @@ cdef class HeaderList:
     cdef dict fields               # lower-cased name -> (name, value)
     cdef dict derived              # what `with_fields` has made: (name, value) -> HeaderList
     cdef bytes text                # as the fast lane sends them
+    cdef bytes logged              # as the request log has them
     cdef bint needs_libcurl        # they ask for what only libcurl does: a body in chunks, or one that waits for a 100
 
     def __dealloc__(self):

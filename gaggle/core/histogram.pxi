@@ -149,9 +149,7 @@ cdef class Histogram:
         if wrong is not NULL:
             raise ValueError(f"not an encoded histogram: {wrong.decode()}")
         histogram_check(self.total, total)
-        self.reserve(wanted)
-        histogram_fill(at, end, self.touched, self.cells)
-        self.total += total
+        self.add_counts(at, end, wanted, total)
 
     def encode(self):
         """Return the histogram as HdrHistogram V2 bytes, not compressed: 40 for an empty one, typically below 2,000."""
@@ -288,6 +286,15 @@ cdef class Histogram:
             free(self.cells)
             self.cells = fresh
             memcpy(self.touched, united, sizeof(united))
+        return 0
+
+    cdef int add_counts(
+        self, const uint8_t* at, const uint8_t* end, const uint64_t* wanted, uint64_t total
+    ) except -1:
+        # Add encoded counts, which were checked: they need the chunks in `wanted`, and there is room for `total` more.
+        self.reserve(wanted)
+        histogram_fill(at, end, self.touched, self.cells)
+        self.total += total
         return 0
 
     cdef void settle(self) noexcept:

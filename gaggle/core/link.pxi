@@ -30,6 +30,7 @@ cdef int link_adopted = -1                     # the descriptor that libcurl mus
 cdef class Dialer:
     """An easy handle that only connects. Plain connections leave it at once; a TLS connection keeps it for life."""
     cdef CURL* easy
+    cdef bytes source              # as in Transfer
     cdef char error[256]
 
     @staticmethod
@@ -91,6 +92,9 @@ cdef class Link(Exchange):
         curl_easy_setopt(easy, CURLOPT_PRIVATE, <void*>self)
         curl_easy_setopt(easy, CURLOPT_URL, PyBytes_AS_STRING(request.url_text))
         curl_easy_setopt(easy, CURLOPT_SHARE, request.client.share_for(request.url) if self.is_secure else NULL)
+        if request.client.source is not self.dialer.source:
+            self.dialer.source = request.client.source
+            curl_easy_setopt(easy, CURLOPT_INTERFACE, PyBytes_AS_STRING(self.dialer.source))
         if curl_multi_add_handle(self.pump.multi, easy):
             raise RuntimeError("libcurl refused a handle")
         return 0
@@ -103,6 +107,8 @@ cdef class Link(Exchange):
             failure = transfer_explain(self.dialer.easy, code, self.dialer.error)
             return request.fail(failure, code in REQUEST_CONNECT_ERRORS)
         self.opened_ns = clock_ns()
+        if request.phases is not None:
+            request.phases.take_opening(self.dialer.easy)
         if self.is_secure:
             self.keep_handle()
         else:
@@ -147,7 +153,9 @@ cdef class Link(Exchange):
         cdef bytes cookie = request.client.cookie_for(request.url)
         if cookie is not None and "cookie" in request.headers.fields:
             cookie = None          # the load test has its own
-        self.request = request
+        self.request, request.cookie = request, cookie
+        if request.phases is not None:
+            request.phases.began_ns = clock_ns()
         self.inbound.flags = INBOUND_STATUS_LINE | (INBOUND_STREAM if request.prepared.stream else 0)
         self.inbound.body_limit = self.pump.settings.max_body
         http1_begin(&self.parser, request.verb == VERB_HEAD or request.custom == b"HEAD")
@@ -162,6 +170,8 @@ cdef class Link(Exchange):
     cdef int push(self) except -1:
         """Send what the socket takes; between two pieces of a long body others have their turn, and an early answer is seen."""
         cdef int code = self.push_tls() if self.is_secure else self.push_plain()
+        if code == CURLE_OK and self.request.phases is not None:
+            self.request.phases.sent_all()
         if code == CURLE_AGAIN:
             self.watch(self.is_reading, True)
         elif code:

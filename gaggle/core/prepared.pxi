@@ -17,6 +17,8 @@ cdef class Prepared:
     cdef HeaderList headers_from   # of the user it was made for: what `headers` was made of
     cdef object stream_source
     cdef object expect             # None, a status, or a container of statuses
+    cdef Scope scope               # the task that asks
+    cdef bytes logged              # what the request log says of every such request
     cdef bytes wire                # the head as the fast lane sends it, for these two:
     cdef bytes wire_url
     cdef HeaderList wire_headers

@@ -5,11 +5,15 @@ cdef extern from "Python.h":
 
 
 cdef class Pump
+cdef class Throttle
 cdef class Client
 cdef class Request
 cdef class Response
 cdef class Exchange
 cdef class Link
+cdef class Scope
+cdef class Phases
+cdef class RequestLog
 
 
 cdef class Promise(Timer):
@@ -167,7 +171,8 @@ cdef class Promise(Timer):
 
 
 cdef class Wait(Promise):
-    """A pause, exact to some tens of microseconds. Ends early when the pump is told to stop waiting."""
+    """A pause, exact to some tens of microseconds. Ends early when the pump, or its user, is told to stop waiting."""
+    cdef Client client             # whose it is; None: the engine's own
 
     cdef int fire(self) except -1:
         return self.settle(None)

@@ -32,6 +32,12 @@ cdef class Pump:
     cdef readonly Scope no_scope   # for requests outside of a task
     cdef readonly unsigned long turns
     cdef public object on_error    # called with an exception that a hook raised
+    cdef object on_failure         # called with every Response that becomes a failure; None
+    cdef RequestLog request_log
+    cdef RequestLog error_log
+    cdef bint keeps_sent           # Responses keep what was sent for them, and where the time went
+    cdef bint is_watched           # any of these
+    cdef public object on_wait     # called with a user whose request has to wait for the throttle; None: nobody minds
     cdef object asyncio_selector
     cdef object ready              # asyncio's queue of what can run
     cdef object scheduled          # asyncio's heap of timers
@@ -45,6 +51,10 @@ cdef class Pump:
     cdef list dialers              # Dialers without a connection
     cdef list streams              # Requests in libcurl's lane whose body is taken in pieces
     cdef dict sites
+    cdef dict bases                # origin -> Url: where redirects have led users
+    cdef list sources              # where users connect from
+    cdef Py_ssize_t users_made
+    cdef Throttle gate
     cdef bint no_more_waiting
 
     def __cinit__(self, *args, **kwargs):
@@ -60,7 +70,8 @@ cdef class Pump:
         global pump_current
         self.arena, self.settings = arena, settings
         self.timers, self.idle, self.dialers, self.streams, self.sites, self.hooks = Timers(), [], [], [], {}, []
-        self.no_scope = Scope()
+        self.no_scope, self.bases, self.gate = Scope(), {}, Throttle.of(self)
+        self.sources = [source.encode() for source in settings.sources]
         self.asyncio_selector = pump_selectors.EpollSelector()
         self.multi_due_ns = CLOCK_NEVER
         self.returned_ns = self.left_ns = clock_ns()
@@ -100,14 +111,29 @@ cdef class Pump:
 
     def stop_waiting(self):
         """End every pause of a user now, and those that begin later at once."""
-        cdef Py_ssize_t place
         self.no_more_waiting = True
+        self.end_waits(None)
+
+    def throttle(self, double per_second):
+        """Let so many requests begin a second from now on, in the order in which they are asked for; 0: all at once."""
+        self.gate.set_rate(per_second)
+
+    def throttled(self):
+        """Return the users whose requests wait for the throttle, each as often as it has such requests."""
+        return [(<Request>request).client for request in self.gate.waiting]
+
+    cdef int end_waits(self, Client client) except -1:
+        """End the pauses of one user now; None: of all."""
+        cdef Py_ssize_t place
         cdef list waiting = []
         for place in range(1, self.timers.count + 1):
             if isinstance(<object>self.timers.heap[place], Wait):
-                waiting.append(<object>self.timers.heap[place])
+                wait = <Wait>self.timers.heap[place]
+                if client is None or (<Wait>wait).client is client:
+                    waiting.append(wait)
         for wait in waiting:
             self.timers.set(<Wait>wait, 0)
+        return 0
 
     cdef Wait wait_until(self, int64_t due_ns):
         cdef Wait wait = Wait.__new__(Wait)
@@ -121,16 +147,75 @@ cdef class Pump:
             found = self.sites[cls] = Site.of(cls, self.settings)
         return found
 
+    cdef bytes next_source(self):
+        """Return where the next user connects from: they take turns."""
+        if not self.sources:
+            return None
+        self.users_made += 1
+        return self.sources[(self.users_made - 1) % len(self.sources)]
+
+    cdef Url base_at(self, str origin):
+        """Return an origin as a base: the same object for all users, who share what is prepared for it."""
+        cdef Url base = self.bases.get(origin)
+        if base is None:
+            if len(self.bases) > CLIENT_MOST_LINKS:
+                self.bases.clear()
+            base = self.bases[origin] = Url.parse(origin)
+        return base
+
     cdef int show(self, Response response) except -1:
         """Let the load test's hooks see a response. Their errors are the load test's, not the request's."""
         for hook in self.hooks:
-            try:
-                hook(response)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:     # a CancelledError or SystemExit, too: somebody waits for the response
-                if self.on_error is not None:
-                    self.on_error(hook, error)
+            self.call(hook, response)
+        return 0
+
+    cdef int call(self, object hook, Response response) except -1:
+        try:
+            hook(response)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:         # a CancelledError or SystemExit, too: somebody waits for the response
+            if self.on_error is not None:
+                self.on_error(hook, error)
+        return 0
+
+    def watch(self, RequestLog request_log=None, RequestLog error_log=None, on_failure=None, keeps_sent=False):
+        """Log requests from now on; let Responses keep what was sent; call `on_failure` with each that fails."""
+        self.request_log, self.error_log, self.on_failure, self.keeps_sent = request_log, error_log, on_failure, keeps_sent
+        self.is_watched = keeps_sent or not (request_log is None and error_log is None and on_failure is None)
+
+    cdef int log(self, Response response) except -1:
+        """A request has ended. Per request, where there is a log."""
+        response.is_logged = True
+        if self.request_log is not None and self.request_log.takes(response.origin.client):
+            response.is_sampled = True
+            self.request_log.put(response, False)
+        if self.error_log is not None and response.fault is not None:
+            self.error_log.put(response, False)
+        return 0
+
+    cdef int log_again(self, Response response) except -1:
+        """A response that is logged has been judged otherwise."""
+        if response.is_sampled:
+            self.request_log.put(response, True)
+        if response.is_logged and self.error_log is not None and response.fault is not None:
+            self.error_log.put(response, True)
+        return 0
+
+    cdef int log_other(self, Client client, str kind, str name, double seconds, object error) except -1:
+        """The load test has recorded something of its own."""
+        if self.request_log is not None:
+            self.request_log.put_other(client, kind, name, seconds, error)
+        if self.error_log is not None and error is not None:
+            self.error_log.put_other(client, kind, name, seconds, error)
+        return 0
+
+    cdef int failed(self, Response response) except -1:
+        """A response counts as a failure now, or as another one."""
+        if self.is_watched:
+            self.log_again(response)
+            if self.on_failure is not None:
+                self.call(self.on_failure, response)
         return 0
 
     # The selector, as asyncio knows it.

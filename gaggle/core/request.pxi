@@ -20,20 +20,25 @@ cdef dict REQUEST_ERRORS = {
     26: "the source of the body failed",
     42: "the source of the body failed",
     28: "connect timeout",
+    45: "cannot connect from the source address",
     35: "TLS handshake failed",
     43: "answer is not HTTP",      # a trailer that is no field
     47: "too many redirects",
     52: "closed without an answer",
     55: "send failed",
     56: "connection lost",
+    58: "client certificate cannot be used",
+    59: "no such cipher",
     60: "certificate refused",
     61: "bad content encoding",
     65: "streamed body cannot be sent again",
     77: "CA file cannot be read",
     92: "HTTP/2 stream error",
+    95: "HTTP/3 error",
+    96: "HTTP/3 cannot connect",
     100: "too many header fields",
 }
-cdef frozenset REQUEST_CONNECT_ERRORS = frozenset((3, 5, 6, 7, 28, 35, 60, 77))
+cdef frozenset REQUEST_CONNECT_ERRORS = frozenset((3, 5, 6, 7, 28, 35, 45, 58, 59, 60, 77, 96))
 cdef tuple REQUEST_BODY_FIELDS = ("content-type", "content-length", "content-encoding", "transfer-encoding")
 cdef tuple REQUEST_SECRET_FIELDS = ("authorization", "cookie", "proxy-authorization")
 
@@ -49,6 +54,8 @@ cdef class Request(Promise):
     cdef HeaderList headers
     cdef bytes body
     cdef bytes custom
+    cdef bytes cookie              # that was sent with this hop
+    cdef Phases phases             # of this hop, where they are kept
     cdef Upload upload
     cdef Piece reader              # who waits for the next piece of a stream
     cdef list hops
@@ -59,22 +66,29 @@ cdef class Request(Promise):
     cdef Request older             # the user's requests under way, newest first
     cdef Request newer
     cdef bint is_linked
+    cdef bint is_waiting           # for the throttle: it has not begun, and counts for nothing yet
     cdef bint is_delayed           # counted; the answer is handed over when the timer fires
     cdef bint is_ended             # the stream has had its last byte
 
     cdef int begin(self) except -1:
+        """Start now, or when the throttle lets it."""
+        cdef Prepared prepared = self.prepared
+        if prepared.stream_source is not None:
+            self.upload = Upload.of(prepared.stream_source)
+            self.upload.begin(self.pump.loop)
+        self.url = prepared.url
+        self.client.link(self)
+        return self.start() if self.pump.gate.admits(self) else 0
+
+    cdef int start(self) except -1:
         """Count it, start its clock, and put it on the wire, unless six to that host are there already."""
         cdef Prepared prepared = self.prepared
         clock_check_lease(self.pump.arena.header.lease_until_ns)
         self.started_ns = clock_ns()
         self.pump.arena.at(prepared.slot).counts[STARTED] += 1
-        self.url, self.url_text, self.verb = prepared.url, prepared.url_text, prepared.verb
+        self.url_text, self.verb = prepared.url_text, prepared.verb
         self.body, self.custom = prepared.body, prepared.custom
         self.headers = prepared.headers if prepared.headers is not None else self.client.header_list()
-        if prepared.stream_source is not None:
-            self.upload = Upload.of(prepared.stream_source)
-            self.upload.begin(self.pump.loop)
-        self.client.link(self)
         self.pump.timers.set(self, self.started_ns + prepared.timeout_ns)
         if self.client.active <= REQUEST_MOST_TO_A_HOST or self.client.on_wire(self.url) < REQUEST_MOST_TO_A_HOST:
             self.send()
@@ -82,6 +96,8 @@ cdef class Request(Promise):
 
     cdef int send(self) except -1:
         """Put this hop on the wire, in the lane that can do it."""
+        if self.pump.keeps_sent:
+            self.phases = Phases.__new__(Phases)
         if self.pump.settings.is_fast_for(self):
             return self.send_fast()
         return self.send_libcurl()
@@ -112,6 +128,17 @@ cdef class Request(Promise):
         self.leave()
         self.resends += 1
         return self.send_fast()
+
+    cdef HeaderList first_headers(self):
+        """Return the headers of the first hop."""
+        return self.prepared.headers if self.prepared.headers is not None else self.client.header_list()
+
+    cdef tuple sent_now(self):
+        """Return what this hop has sent: (method, URL, head, body or None)."""
+        cdef bytes head = request_head(self).partition(b"\r\n")[2]
+        if self.cookie is not None:
+            head += b"Cookie: " + self.cookie + b"\r\n"
+        return self.method_now().decode(), self.url.text, head, self.body
 
     cdef bytes method_now(self):
         """Return the method of this hop."""
@@ -158,6 +185,8 @@ cdef class Request(Promise):
         cdef unsigned int flags = inbound.flags
         cdef Response response
         self.first_byte_ns = inbound.first_byte_ns
+        if self.phases is not None:
+            self.phases.take_answer(inbound.first_byte_ns)
         response = Response.of(self, inbound)
         if flags & INBOUND_SET_COOKIE:
             self.client.keep_cookies(response)
@@ -216,8 +245,11 @@ cdef class Request(Promise):
         """A complete answer has come: count it, whether it is a failure or not."""
         cdef Slot* slot = self.pump.arena.at(self.prepared.slot)
         self.close_books(response, slot)
+        self.claim(response)
         slot.counts[ANSWERED] += 1
         slot_status(slot, response.status)
+        if self.hops is not None and self.pump.settings.sticky:
+            self.client.stick(self)
         self.judge(response)
         return self.finish(response)
 
@@ -249,6 +281,7 @@ cdef class Request(Promise):
             response = Response.of(self, NULL)
         response.error = reason
         self.close_books(response, slot)
+        self.claim(response)
         slot.counts[BROKEN] += 1
         response.fail(reason)
         if refused:
@@ -268,12 +301,19 @@ cdef class Request(Promise):
         header_lag(header, (now - self.pump.returned_ns) // 1000)
         header.turn_started_ns = now
 
+    cdef inline void claim(self, Response response) noexcept:
+        """Let the logs find whose response it is."""
+        if self.pump.is_watched:
+            response.origin = self
+
     cdef int finish(self, Response response, int64_t pause_ns=0) except -1:
         """Hand the response over, now or after a pause."""
         self.pump.timers.drop(self)
         self.end()
         self.response = response
         self.pump.show(response)
+        if self.pump.is_watched:
+            self.pump.log(response)
         if pause_ns:
             self.is_delayed = True
             self.pump.timers.set(self, clock_ns() + pause_ns)
@@ -314,7 +354,10 @@ cdef class Request(Promise):
         if self.exchange is not None:
             self.count_hop()
         self.leave()
-        self.pump.arena.at(self.prepared.slot).counts[UNFINISHED] += 1
+        if self.is_waiting:
+            self.pump.gate.forget(self)
+        else:
+            self.pump.arena.at(self.prepared.slot).counts[UNFINISHED] += 1
         self.end()
         if self.response is not None:
             self.response.request = self.response = None
@@ -346,6 +389,7 @@ cdef class Request(Promise):
             return 0
         response = self.take_response()
         self.response, response.request, response.hops = response, self, self.hops
+        self.claim(response)
         response.first_byte_ns = self.first_byte_ns - self.started_ns
         self.judge(response)
         return self.settle(response)

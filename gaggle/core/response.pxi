@@ -32,6 +32,11 @@ cdef class Response:
     cdef Decoder decoder           # of a stream
     cdef Headers fields
     cdef bytes content_bytes       # the body, once asked for; of a stream, what came behind the last piece, as it came
+    cdef Request origin            # where there are logs
+    cdef bint is_logged            # the logs have it: what changes from now on is an update
+    cdef bint is_sampled           # the request log has it
+    cdef readonly tuple sent       # (method, URL, head, body or None) of this hop, where it is kept: a debug log, a trace
+    cdef Phases hop_phases         # the same
     cdef readonly uint64_t dropped # bytes of the body that were not kept (--max-body)
 
     def __init__(self):
@@ -45,6 +50,8 @@ cdef class Response:
         """Make one of what an exchange has received; the bytes change hands, a stream's head is copied."""
         cdef Response self = Response.__new__(Response)
         self.pump, self.prepared, self.location = request.pump, request.prepared, request.url
+        if request.pump.keeps_sent:
+            self.sent, self.hop_phases = request.sent_now(), request.phases
         if inbound == NULL:
             return self
         self.status, self.is_encoded = response_status(inbound), inbound.flags & INBOUND_ENCODED
@@ -172,6 +179,21 @@ cdef class Response:
         return self.first_byte_ns / 1e9
 
     @property
+    def phases(self):
+        """Seconds of this hop alone: dns, connect, tls, send, first_byte, last_byte; None unless they are kept."""
+        return None if self.hop_phases is None else self.hop_phases.as_seconds()
+
+    @property
+    def user(self):
+        """Whose request it was; None unless there is a log that needs it."""
+        return None if self.origin is None else self.origin.client
+
+    @property
+    def task(self):
+        """The task that asked."""
+        return self.prepared.scope.task
+
+    @property
     def ok(self):
         """Whether the request counts as a success."""
         return self.fault is None
@@ -191,6 +213,7 @@ cdef class Response:
             arena.forgive(self.prepared.slot, self.fault)
         self.fault, self.is_judged = str(reason), True
         arena.error(self.prepared.slot, self.fault)
+        self.pump.failed(self)
 
     def failure(self, reason="failed"):
         """As `fail`: the name that Locust gave it."""
@@ -204,6 +227,7 @@ cdef class Response:
             arena.at(self.prepared.slot).counts[FORGIVEN] += 1
             arena.forgive(self.prepared.slot, self.fault)
             self.fault = None
+            self.pump.log_again(self)
 
     def success(self):
         """As `succeed`: the name that Locust gave it."""

@@ -51,6 +51,7 @@ cdef struct Socket:
     uint32_t generation
     uint32_t mask                  # as registered with epoll
     uint8_t is_ours                # made in transfer_on_open: its closing is seen, so it may stay registered while idle
+    uint8_t is_datagram            # of HTTP/3
     uint8_t is_registered
     uint8_t is_wanted              # libcurl waits for it
     PyObject* link                 # the Link that owns it, which takes it out before it goes; NULL for libcurl's
@@ -77,12 +78,13 @@ cdef int sockets_reach(int descriptor) noexcept nogil:
     return 1
 
 
-cdef void sockets_opened(int descriptor) noexcept nogil:
+cdef void sockets_opened(int descriptor, bint is_datagram) noexcept nogil:
     cdef Socket* entry
     if sockets_reach(descriptor):
         entry = &sockets[descriptor]
         entry.generation += 1
         entry.is_ours, entry.is_registered, entry.is_wanted, entry.mask, entry.link = 1, 0, 0, 0, NULL
+        entry.is_datagram = is_datagram
 
 
 cdef void sockets_closed(int descriptor) noexcept nogil:
@@ -142,10 +144,10 @@ cdef void sockets_idle_event(int epoll, int descriptor, uint32_t events, bint ma
 
     Bytes stay until libcurl reads them (a ticket of TLS, a ping of HTTP/2): behind them only the end is of interest. But
     a line of HTTP/1.1 would be taken for the next answer, as libcurl does not look at what is younger than a second; if
-    it is not what a stream waits to be asked for.
+    it is not what a stream waits to be asked for. A datagram is for libcurl, when it looks again.
     """
     cdef unsigned char byte = 0
-    if not sockets[descriptor].is_ours:
+    if not sockets[descriptor].is_ours or sockets[descriptor].is_datagram:
         sockets_unregister(epoll, descriptor)
     elif events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) or (
             recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0 or sockets_is_text(byte) and not may_be_paused):

@@ -5,6 +5,7 @@ from posix.unistd cimport close as posix_close
 
 cdef extern from "sys/socket.h" nogil:
     int SOCK_CLOEXEC
+    int SOCK_DGRAM
     int socket(int, int, int)
 
 cdef size_t inbound_on_body(char* data, size_t size, size_t count, void* userdata) noexcept nogil:
@@ -74,7 +75,7 @@ cdef int transfer_on_open(void* userdata, int purpose, curl_sockaddr* address) n
     """CURLOPT_OPENSOCKETFUNCTION: only sockets made here may be left in epoll while they are idle."""
     cdef int descriptor = socket(address.family, address.socktype | SOCK_CLOEXEC, address.protocol)
     if descriptor >= 0:
-        sockets_opened(descriptor)
+        sockets_opened(descriptor, address.socktype & SOCK_DGRAM != 0)
     return descriptor
 
 
@@ -91,6 +92,25 @@ cdef size_t transfer_on_read(char* data, size_t size, size_t count, void* userda
     return (<Upload>userdata).take(data, size * count)
 
 
+cdef class Lines:
+    """A list of texts as libcurl takes it: it does not copy the list, so handles that have it must not outlive it."""
+    cdef curl_slist* first
+
+    @staticmethod
+    cdef Lines of(tuple texts):
+        cdef Lines self = Lines.__new__(Lines)
+        cdef curl_slist* longer
+        for text in texts:
+            longer = curl_slist_append(self.first, <bytes>text.encode())
+            if longer == NULL:
+                raise MemoryError
+            self.first = longer
+        return self
+
+    def __dealloc__(self):
+        curl_slist_free_all(self.first)
+
+
 cdef int transfer_set_policy(CURL* easy, Settings settings) except -1:
     """Set on a handle what holds for every connection of the run."""
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, <void*>transfer_on_open)
@@ -101,6 +121,10 @@ cdef int transfer_set_policy(CURL* easy, Settings settings) except -1:
         curl_easy_setopt(easy, <int>option, <long>number)
     for option, text in settings.texts():
         curl_easy_setopt(easy, <int>option, PyBytes_AS_STRING(text))
+    for option, texts in settings.lists():
+        if option not in settings.lists_kept:
+            settings.lists_kept[option] = Lines.of(texts)
+        curl_easy_setopt(easy, <int>option, (<Lines>settings.lists_kept[option]).first)
     return 0
 
 
@@ -162,6 +186,7 @@ cdef class Transfer(Exchange):
     cdef bytes custom
     cdef HeaderList headers
     cdef Upload upload
+    cdef bytes source              # where the handle connects from; None: as the kernel chooses
     cdef int verb
     cdef int http_version
     cdef char error[256]
@@ -211,7 +236,11 @@ cdef class Transfer(Exchange):
         if request.prepared.http_version != self.http_version:
             self.http_version = request.prepared.http_version
             curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, <long>self.http_version)
-        self.set_cookie(request.client.cookie_for(request.url))
+        if request.client.source is not self.source:
+            self.source = request.client.source
+            curl_easy_setopt(easy, CURLOPT_INTERFACE, PyBytes_AS_STRING(self.source))
+        request.cookie = request.client.cookie_for(request.url)
+        self.set_cookie(request.cookie)
         self.set_verb(request)
         curl_easy_setopt(easy, CURLOPT_SHARE, request.client.share_for(request.url))
         if curl_multi_add_handle(self.pump.multi, easy):
@@ -249,6 +278,8 @@ cdef class Transfer(Exchange):
     cdef int done(self, int code) except -1:
         cdef Request request = self.request
         cdef str failure
+        if request.phases is not None:
+            request.phases.take_transfer(self.easy)
         if code in (0, 52) and not self.inbound.flags & (INBOUND_STATUS_LINE | INBOUND_BODY):
             code = 18              # libcurl is content with half a head
         if self.inbound.flags & INBOUND_REFUSED:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gaggle.report import json_report, text
+from gaggle.report import csv_report, distribution, json_report, junit, markdown, text
 from gaggle.report.model import Report
 
 RENDERERS: dict[str, Callable[[Report], str]] = {
     ".txt": text.render,
     ".json": json_report.render,
+    ".md": markdown.render,
+    ".csv": csv_report.render,
+    ".xml": junit.render,
+    ".hgrm": distribution.render_distribution,
+    ".hlog": distribution.render_log,
 }
 
 

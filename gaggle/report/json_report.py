@@ -1,22 +1,34 @@
 """The report as JSON, for programs: plain data, every key always there, no NaN. Times are microseconds if they say so.
 
+docs/report.schema.json has the exact shape. gaggle.report.load makes a Report of it again, from which every other
+format can be made and runs can be merged; nothing that a reader of the JSON can work out is left out for that.
+
     schema          1; it grows by keys alone, any other change raises it
     gaggle          {"gaggle": version, "libcurl": version, "python": version, ...}
-    load_test, users, seed, hosts, notes
+    load_test, users, seed, hosts, notes, classes [{"name", "tasks": [name]}], options {name: value}
+    show            {"status_codes": bool, "errors": bool}: the tables that a person wants to see
     duration_s      seconds that were measured; a rate is a count divided by it
     verdict         {"nothing_succeeded": bool, "doubts": [text, ...]}; no doubts: the numbers can be believed
     requests        [row], each with "method" and "name"; by method and name, as are
     tasks           [row], each with "user" and "name"; in the load test's order, also those that never ran
     users_by_class  [row], each with "user": what was counted for the class; its times are whole lives of users
     totals          {"requests": row, "tasks": row}, the sums of the above
+    counted         {"users_running", "users_started", "users_exited", "names_lost", "errors_lost"}
+    thresholds      [{"text", "holds", "value", "said", "missing", "crossed"}]; "said" is the value for people,
+                    "missing" that nothing was measured, "crossed" when it first was (or null)
     errors          [{"kind": "request" | "task" | "user", "method", "user", "name", "text", "count", "first", "last"}],
                     the most frequent first; "method" is empty unless a request's, "user" unless a task's
     incidents       [{"at", "kind", "text"}]
     phases          [{"action", "started", "stopped", "users_from", "users_to"}]
-    engines         [{"index", "cpu_seconds", "wall_seconds", "requests", "busy"}]; busy is the share of a core
+    engines         [{"index", "cpu_seconds", "wall_seconds", "requests", "worker", "busy"}]; busy is the share of
+                    a core, worker 0 where there is no gaggle
     lag             times: how long responses waited for gaggle itself
+    series          {"measured_from", "whole": stretches, "named": stretches}: what was counted when. Each has "edges",
+                    the moments at which stretches begin, and the end of the last one; "kept", those that stay; "step",
+                    the seconds that a stretch should be long; and "rows", a list of columns: "method", "name", "at"
+                    (numbers of stretches), count, failures, bytes_in, bytes_out, times; of the whole lag, users, busy
 
-    row     started, answered, broken, failed, forgiven, unfinished, hops, resent, bytes_in, bytes_out: the counters;
+    row     started, answered, broken, failed, forgiven, unfinished, hops, resent, bytes_in, bytes_out, sum_us;
             count (answered + broken), failures (failed - forgiven), statuses {"200": n, "other": n},
             response_time and first_byte: times
     times   count, mean_us, min_us, max_us, p50_us, p75_us, p95_us, p98_us, p99_us, p99_9_us, p99_99_us: numbers, or
@@ -33,15 +45,15 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from gaggle import metrics
 from gaggle._core import KIND_REQUEST, KIND_TASK, KIND_USER, Histogram
-from gaggle.metrics import ErrorRow, Row
+from gaggle.metrics import NUMBERS, ErrorRow, Row
 from gaggle.report.model import PERCENTILES, WHOLE, EngineHealth, Report, extremes, status_name
+from gaggle.series import Counts, Grid, Series, Times
 
 SCHEMA = 1
-COUNTERS = (
-    *("started", "answered", "broken", "failed", "forgiven", "unfinished", "hops", "resent", "bytes_in", "bytes_out"),
-    *("count", "failures"),
-)
+COUNTERS = (*metrics.COUNTERS, "count", "failures")
+COLUMNS = ("count", "failures", "bytes_in", "bytes_out")
 KINDS = {KIND_REQUEST: "request", KIND_TASK: "task", KIND_USER: "user"}
 
 Data = dict[str, Any]
@@ -49,7 +61,22 @@ Data = dict[str, Any]
 
 def render(report: Report) -> str:
     """Return the report as JSON in ASCII, with a newline at its end. Raises ValueError if a number is not finite."""
-    return json.dumps(data(report), indent=2, allow_nan=False) + "\n"
+    found = data(report)
+    series = _lines(found.pop("series"))
+    return f'{json.dumps(found, indent=2, allow_nan=False)[:-2]},\n  "series": {series}\n}}\n'
+
+
+def _lines(series: Data) -> str:
+    """Return the series as JSON with a row a line: numbers by the thousand, which nobody reads one below the other."""
+    head = f'{{\n    "measured_from": {json.dumps(series["measured_from"], allow_nan=False)}'
+    grids = [f'"{name}": {_grid_lines(series[name])}' for name in ("whole", "named")]
+    return ",\n    ".join([head, *grids]) + "\n  }"
+
+
+def _grid_lines(grid: Data) -> str:
+    head = json.dumps({name: value for name, value in grid.items() if name != "rows"}, allow_nan=False)[:-1]
+    rows = ",\n      ".join(json.dumps(row, allow_nan=False) for row in grid["rows"])
+    return f'{head}, "rows": [\n      {rows}]}}' if rows else f'{head}, "rows": []}}'
 
 
 def data(report: Report) -> Data:
@@ -62,14 +89,20 @@ def data(report: Report) -> Data:
         "seed": report.seed,
         "hosts": list(report.hosts),
         "notes": list(report.notes),
+        "classes": [{"name": known.name, "tasks": list(known.tasks)} for known in report.classes],
+        "options": report.options,
+        "show": {"status_codes": report.show_statuses, "errors": report.show_errors},
         "duration_s": report.duration,
         "verdict": {"nothing_succeeded": report.nothing_succeeded, "doubts": report.doubts},
+        "thresholds": [asdict(threshold) for threshold in report.thresholds],
         **_rows(report),
+        "counted": {name: getattr(report.snapshot, name) for name in NUMBERS},
         "errors": [_error(row) for row in report.errors()],
         "incidents": [asdict(incident) for incident in report.incidents],
         "phases": [asdict(phase) for phase in report.phases],
         "engines": [_engine(engine) for engine in report.engines],
         "lag": _times(report.snapshot.lag),
+        "series": _series(report.series),
     }
 
 
@@ -118,3 +151,34 @@ def _error(row: ErrorRow) -> Data:
 
 def _engine(engine: EngineHealth) -> Data:
     return asdict(engine) | {"busy": engine.busy}
+
+
+def _series(series: Series) -> Data:
+    return {
+        "measured_from": series.measured_from,
+        "whole": _stretches(series.whole, of_whole=True),
+        "named": _stretches(series.named, of_whole=False),
+    }
+
+
+def _stretches(grid: Grid, of_whole: bool) -> Data:
+    rows = [{"method": key.label, "name": key.name} | _columns(grid.cells[key], of_whole) for key in sorted(grid.cells)]
+    return {"edges": grid.edges, "kept": sorted(grid.kept), "step": grid.step, "rows": rows}
+
+
+def _columns(cells: dict[int, Counts], of_whole: bool) -> Data:
+    places = sorted(cells)
+    found: Data = {"at": places}
+    for name in COLUMNS:
+        found[name] = [getattr(cells[place], name) for place in places]
+    found["times"] = [_packed(cells[place].times) for place in places]
+    if of_whole:
+        found["lag"] = [_packed(cells[place].lag) for place in places]
+        found["users"] = [cells[place].users for place in places]
+        found["busy"] = [cells[place].busy for place in places]
+    return found
+
+
+def _packed(times: Times) -> str:
+    """Return a histogram as texts of .hlog files hold it; "" for an empty one."""
+    return base64.b64encode(times.compressed()).decode()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 from gaggle import units
 from gaggle._core import KIND_TASK, Histogram
 from gaggle.metrics import OTHER, ErrorRow, Key, Row, Snapshot
+from gaggle.series import Series
 
 STATUS_OTHER = 0xFFFF  # the code under which the arena counts what came after the 100th of a request
 
@@ -59,11 +61,32 @@ class EngineHealth:
     cpu_seconds: float
     wall_seconds: float
     requests: int
+    worker: int = 0  # of a gaggle, from 1; 0 where there is none
+
+    @property
+    def name(self) -> str:
+        return f"engine {self.index} of worker {self.worker}" if self.worker else f"engine {self.index}"
 
     @property
     def busy(self) -> float:
         """The share of a core that it used; 0 when it did not run."""
         return self.cpu_seconds / self.wall_seconds if self.wall_seconds > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What became of one threshold: `text` is it as it was given, `said` what was found instead, for people.
+
+    `value` is in microseconds, or a share, a rate a second, or a number, as the threshold asks for; None when nothing
+    was measured (`missing`), which does not hold. `crossed`: when it first was, unix seconds, where that is known.
+    """
+
+    text: str
+    holds: bool
+    value: float | None
+    said: str
+    missing: bool = False
+    crossed: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +106,11 @@ class Report:
     load_test: str = ""
     show_statuses: bool = True
     show_errors: bool = True
+    show_tasks: bool = True
     notes: tuple[str, ...] = ()
+    series: Series = field(default_factory=lambda: Series(0.0))
+    thresholds: tuple[Judgement, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)  # those that somebody set
 
     @property
     def doubts(self) -> list[str]:
@@ -101,6 +128,8 @@ class Report:
 
         What was counted under a name that the load test does not have follows, by class and name.
         """
+        if not self.show_tasks:
+            return []
         rows = {row.key: row for row in self.snapshot.tasks()}
         classes = {known.name: [_pop(rows, known.name, task) for task in _once(known.tasks)] for known in self.classes}
         for row in rows.values():
@@ -182,7 +211,7 @@ def _saturated(report: Report) -> Iterator[str]:
         worst = max(busy, key=lambda engine: engine.busy)
         yield (
             f"{len(busy)} of {counted(len(report.engines), 'engine')} used more than {BUSY_LIMIT:.0%} of a core "
-            f"(engine {worst.index}: {worst.busy:.0%}); use more engines, more workers or fewer users"
+            f"({worst.name}: {worst.busy:.0%}); use more engines, more workers or fewer users"
         )
 
 

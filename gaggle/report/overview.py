@@ -15,8 +15,8 @@ HEADER = f" {'Action':<12} {'Started':<21} {'Stopped':<19} {'Elapsed':<10} Users
 
 def section(report: Report, page: Page) -> list[str]:
     """Return the overview; there is always one. Times are local."""
-    facts = [f" {fact}" for fact in _facts(report)]
-    return ["", " === OVERVIEW ===", *_phases(report, page), *facts, page.rule()]
+    listed = [f" {fact}" for fact in facts(report)]
+    return ["", " === OVERVIEW ===", *_phases(report, page), *listed, page.rule()]
 
 
 def _phases(report: Report, page: Page) -> list[str]:
@@ -32,6 +32,11 @@ def _phase(phase: Phase) -> str:
     return f" {phase.action + ':':<12} {started} - {stopped} ({elapsed}, {_users(phase)})"
 
 
+def phase_line(phase: Phase) -> str:
+    """Return a phase on a line of its own: `Maintaining: 2022-05-17 07:09:08 - ... (00:01:00, 9)`."""
+    return " ".join(_phase(phase).split())
+
+
 def _users(phase: Phase) -> str:
     least, most = sorted((phase.users_from, phase.users_to))
     if least == most:
@@ -45,7 +50,7 @@ def moment(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
-def _facts(report: Report) -> Iterator[str]:
+def facts(report: Report) -> Iterator[str]:
     """Yield a line each: where to, what, how much, with what."""
     yield from _hosts(report)
     yield from _what(report)

@@ -8,10 +8,11 @@ from functools import partial
 
 from gaggle import units
 from gaggle._core import KIND_REQUEST, KIND_TASK, Histogram
-from gaggle.metrics import AGGREGATED, OTHER, ErrorRow, Key, Row
+from gaggle.metrics import AGGREGATED, OTHER, ErrorRow, Row
 from gaggle.report import model, overview, verdict
 from gaggle.report.model import PERCENTILES, WHOLE, Report
 from gaggle.report.tables import BAR, Column, Line, Page, packed, right
+from gaggle.report.verdict import named
 
 Entries = list[tuple[str, Row | None]]  # a name, and what the cells beside it are about; None is a heading
 Cells = Callable[[Row], tuple[str, ...]]
@@ -84,11 +85,6 @@ def task_entries(report: Report) -> Entries:
 def request_entries(report: Report) -> Entries:
     """Return a row a request, by method and name."""
     return [(named(row.key), row) for row in report.snapshot.requests()]
-
-
-def named(key: Key) -> str:
-    """Return what a row is called where rows of several kinds meet: `GET /`, `AnonUser front page`, `AnonUser`."""
-    return f"{key.label} {key.name}".strip()
 
 
 def tasks(report: Report, page: Page) -> list[str]:

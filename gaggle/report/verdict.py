@@ -1,11 +1,15 @@
-"""What must be read before any number: whether to believe them, and what happened. Nothing if all is well."""
+"""What must be read before any number: whether to believe them, what did not hold, what failed most and since when.
+
+Nothing if all is well, and nothing was asked.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from gaggle import units
-from gaggle.report.model import Incident, Report, counted
+from gaggle.metrics import OTHER, Key
+from gaggle.report.model import Incident, Judgement, Report, counted
 from gaggle.report.overview import moment, unfinished
 from gaggle.report.tables import Page
 
@@ -14,7 +18,8 @@ INCIDENTS_SHOWN = 20  # a worker that comes and goes for hours must not push the
 
 def section(report: Report, page: Page) -> list[str]:
     """Return why the numbers may be wrong, what happened and what was cut; empty when there is nothing to say."""
-    lines = [*_nothing(report, page), *_doubts(report, page), *_incidents(report, page), *_unfinished(report, page)]
+    parts = (_nothing, _doubts, _thresholds, _worst, _incidents, _unfinished)
+    lines = [line for part in parts for line in part(report, page)]
     return ["", " === VERDICT ===", page.rule(), *lines, page.rule()] if lines else []
 
 
@@ -35,6 +40,55 @@ def _doubts(report: Report, page: Page) -> Iterator[str]:
         yield " Do not trust these numbers:"
     for doubt in doubts:
         yield from page.wrapped(doubt, "  - ", "    ")
+
+
+def _thresholds(report: Report, page: Page) -> Iterator[str]:
+    if report.thresholds:
+        yield f" Thresholds: {thresholds_in_all(report)}"
+    for judgement in report.thresholds:
+        mark = "ok  " if judgement.holds else "FAIL"
+        yield from page.wrapped(f"{units.printable(judgement.text)}: {judged(judgement)}", f"  {mark} ", "       ")
+
+
+def thresholds_in_all(report: Report) -> str:
+    """Return how many thresholds there are and whether they hold: `2 of 3 did not hold.`"""
+    crossed = sum(not judgement.holds for judgement in report.thresholds)
+    total = len(report.thresholds)
+    if crossed:
+        return f"{crossed} of {total} did not hold."
+    return f"all {total} hold." if total > 1 else "it holds."
+
+
+def judged(judgement: Judgement) -> str:
+    """Return what was found: `it was 340 ms (first crossed at 2022-05-19 22:40:31)`."""
+    since = f" (first crossed at {moment(judgement.crossed)})" if judgement.crossed is not None else ""
+    return f"{units.printable(judgement.said)}{since}"
+
+
+def _worst(report: Report, page: Page) -> Iterator[str]:
+    if text := worst(report):
+        yield from page.wrapped(text, " ", " ")
+
+
+def worst(report: Report) -> str:
+    """Return what failed most, how often and since when; empty if nothing failed."""
+    errors = report.errors()
+    if not errors:
+        return ""
+    first = errors[0]
+    row = report.snapshot.rows.get(first.key)
+    is_share = row is not None and row.count >= first.count  # errors from before the reset would be more than all
+    share = f" of {units.thousands(row.count)} ({units.percent(first.count, row.count)})" if row and is_share else ""
+    what = named(first.key) + ("" if first.text == OTHER else f": {first.text}")
+    return (
+        f"Failed most: {units.printable(what)}, {units.thousands(first.count)}{share}, "
+        f"first at {moment(first.first)}, last at {moment(first.last)}."
+    )
+
+
+def named(key: Key) -> str:
+    """Return what a row is called where rows of several kinds meet: `GET /`, `AnonUser front page`, `AnonUser`."""
+    return f"{key.label} {key.name}".strip()
 
 
 def _incidents(report: Report, page: Page) -> Iterator[str]:

@@ -21,7 +21,11 @@ def test_what_only_the_core_makes_cannot_be_made(cls: type[Any]) -> None:
         cls()
 
 
-@pytest.mark.parametrize("made", [gaggle.Headers(b""), gaggle.Cookies(), _core.Histogram(), _core.Settings()], ids=repr)
+@pytest.mark.parametrize(
+    "made",
+    [gaggle.Headers(b""), gaggle.Cookies(), _core.Histogram(), _core.Settings()],
+    ids=lambda made: type(made).__name__,
+)
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
 def test_nothing_can_be_pickled(made: object, duplicate: Any) -> None:
     with pytest.raises(TypeError, match="cannot pickle"):

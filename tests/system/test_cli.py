@@ -232,7 +232,6 @@ UNREACHED = 'open("imported", "w").close()\n' + USER + TASK
 REFUSED = [
     ("--users 0", invalid("--users", "0", "The --users option must be set to at least 1.")),
     ("--users 2 -u3", invalid("--users", "3", "The --users option is given twice: once is enough.")),
-    ("--hatchrate 5", invalid("--hatchrate", "", "There is no such option. Did you mean --hatch-rate?")),
     (
         "--run-time 5mins",
         invalid("--run-time", "5mins", "The --run-time option must be a time such as 90, 20s, 1h30m or 500ms."),
@@ -272,6 +271,41 @@ def test_a_wrong_option_is_refused_before_the_load_test_is_imported(run, write, 
 
     assert error(run("loadtest.py", *arguments.split()), code=2) == line
     assert not (tmp_path / "imported").exists()
+
+
+def test_a_flag_that_is_not_the_load_tests_own_either_is_refused(run, write):
+    write(VISITOR)
+
+    said = error(run("--hatchrate", 5, "loadtest.py"), code=2)
+
+    assert said == invalid("--hatchrate", "", "There is no such option. Did you mean --hatch-rate?")
+
+
+def test_a_config_file_is_taken_and_named_in_errors(run, write):
+    write(VISITOR)
+    write("[tool.gaggle]\nrun-time = 'soon'\n", "pyproject.toml")
+
+    said = error(run(), code=2)
+
+    name = "tool.gaggle.run-time in pyproject.toml"
+    assert said == invalid(name, "soon", f"{name} must be a time such as 90, 20s, 1h30m or 500ms.")
+
+
+def test_the_configuration_is_shown_with_its_sources(run, write):
+    write(f"defaults = {{'users': 7}}\n{VISITOR}")
+    write("hatch-rate = 0.5\n", "gaggle.toml")
+
+    ended = run("--show-config", "-t20s", env={"GAGGLE_SEED": "3"})
+
+    assert (ended.code, ended.stderr) == (0, "")
+    lines = {
+        line.partition(" = ")[0]: line.split(" = ")[1].split() for line in ended.stdout.splitlines() if "=" in line
+    }
+    assert lines["users"] == ["7", "#", "the", "load", "test's", "users"]
+    assert lines["hatch-rate"] == ["0.5", "#", "hatch-rate", "in", "gaggle.toml"]
+    assert lines["run-time"] == ['"20s"', "#", "--run-time"]
+    assert lines["seed"] == ["3", "#", "GAGGLE_SEED"]
+    assert lines["timeout"] == ['"1m"', "#", "default"]
 
 
 def test_a_wrong_variable_is_refused_by_its_name(run, write):

@@ -44,6 +44,25 @@ DYING = """
             await asyncio.sleep(0.01)
 """
 
+DYING_BEFORE_THE_GO = """
+    import os
+
+    def die_once():
+        try:
+            os.close(os.open({file!r}, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return
+        os._exit(7)
+
+    os.register_at_fork(after_in_child=die_once)
+
+    class Visitor(User):
+        @task
+        async def visit(self):
+            await self.get("/")
+            self.stop()
+"""
+
 DYING_AGAIN = """
     import os
 
@@ -185,6 +204,19 @@ def test_a_death_in_the_ramp_does_not_end_the_ramp(start_gaggle: StartGaggle, se
     result = gaggle.finish()
     assert result.stderr.count("launched 8 users") == 1
     assert result.stdout.count("resetting metrics") == 1
+    assert result.returncode == 0
+
+
+def test_an_engine_that_dies_before_the_go_starts_no_user_twice(
+    run_gaggle: RunGaggle, server: Server, tmp_path: Path
+) -> None:
+    load_test = DYING_BEFORE_THE_GO.format(file=str(tmp_path / "died"))
+
+    result = run_gaggle(load_test, "-u", 4, "--engines", 2, *AT_ONCE)
+
+    assert kinds(result) == ["engine"]
+    assert server.seen("GET /") == 4
+    assert_counted(result, server)
     assert result.returncode == 0
 
 

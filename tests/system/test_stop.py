@@ -368,31 +368,6 @@ def test_the_test_ends_when_all_users_have_left(run_gaggle: RunGaggle, server: S
     assert result.returncode == 0
 
 
-# Exit codes; 5 has its tests in test_deaths.py.
-
-CODES = {
-    0: ("", 'await self.get("/")'),
-    1: ("", 'await self.get("/status/500")'),
-    2: ("--hatch-rate=-1", 'await self.get("/")'),
-    4: ("--strict", 'await asyncio.gather(self.get("/"), self.get("/stall"))'),
-}
-
-
-@pytest.mark.parametrize("code", CODES)
-def test_the_exit_code_says_what_became_of_the_test(code: int, run_gaggle: RunGaggle) -> None:
-    option, job = CODES[code]
-    source = f"""
-        class Visitor(User):
-            @task
-            async def visit(self):
-                {job}
-    """
-
-    result = run_gaggle(source, "-t", "0.2s", "--stop-timeout", "0.2s", *AT_ONCE, *filter(None, [option]))
-
-    assert result.returncode == code
-
-
 def test_a_load_test_may_abort_itself_and_says_why(run_gaggle: RunGaggle, server: Server) -> None:
     source = """
         class Visitor(User):

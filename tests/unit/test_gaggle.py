@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gaggle.manager import Counted, Ended, Happened, Manager, Node, Started, Terms
-from gaggle.plan import Block, Plan, blocks
-from gaggle.protocol import Hello, Message, Refused
-from gaggle.worker import Add, Allow, End, Halt, Kill, Numbers, Prepare, Start, Worker
+from gaggle.keeping import WEIGHTY
+from gaggle.manager import Counted, Ended, Happened, Manager, Missing, Node, Resumed, Started, Terms
+from gaggle.plan import Block, Plan, blocks, cut, without
+from gaggle.protocol import Hello, Lease, Message, Refused
+from gaggle.standing import Lead, lead_of, take_up
+from gaggle.worker import Add, Allow, Drop, End, Halt, Kill, Numbers, Prepare, Start, Worker
 
 STEP_NS = 100_000_000
 SECOND = 10  # steps
@@ -35,8 +38,9 @@ class Machine:
     frozen_until: int = 0
     is_dead: bool = False
     is_ended: bool = False
-    blocks: tuple[Block, ...] = ()
+    first: Block = field(default=Block(1, 1, 0, 0))
     stops_in: int | None = None
+    drops: list[tuple[int, Block]] = field(default_factory=list)  # in so many steps they are gone
 
     def __post_init__(self) -> None:
         self.boot()
@@ -49,6 +53,7 @@ class Machine:
         self.worker = Worker(hello)
         self.worker.state = "waiting"
         self.running, self.counted, self.is_ended, self.until_ns, self.stops_in = [], 0, False, 0, None
+        self.drops = []
 
     def may_run(self, now_ns: int) -> bool:
         return bool(self.running) and self.starts_ns <= now_ns < self.until_ns
@@ -63,12 +68,22 @@ class Machine:
         if now_ns // STEP_NS % SECOND == 0:
             self.freeze()
         self.do(now_ns)
+        self.drop()
         if self.stops_in is not None:
             self.stops_in -= 1
             if self.stops_in <= 0:
-                self.stops_in, self.running = None, []
+                self.stops_in, self.running, self.drops = None, [], []
                 self.freeze(is_last=True)
                 self.worker.stopped()
+
+    def drop(self) -> None:
+        """Users that others are to have leave after a while."""
+        due = [block for steps, block in self.drops if steps <= 0]
+        self.drops = [(steps - 1, block) for steps, block in self.drops if steps > 0]
+        for block in due:
+            self.running = [without(own, block) for own in self.running]
+            self.first = without(self.first, block)
+            self.worker.freed(block)
 
     def freeze(self, is_last: bool = False) -> None:
         if self.counted and (is_last or self.worker.may_freeze()):
@@ -79,18 +94,20 @@ class Machine:
         while self.worker.todo:
             deed = self.worker.todo.pop(0)
             if isinstance(deed, Prepare):
-                self.blocks = deed.assign.blocks
+                self.first, self.drops = deed.assign.blocks[0], []
                 self.worker.prepared()
             elif isinstance(deed, Allow):
                 self.until_ns = deed.until_ns
             elif isinstance(deed, Start):
-                self.running, self.starts_ns = list(self.blocks), max(deed.t0_ns, now_ns)
+                self.running, self.starts_ns = [self.first, *deed.more], max(deed.t0_ns, now_ns)
             elif isinstance(deed, Add):
                 self.running += deed.blocks
+            elif isinstance(deed, Drop):
+                self.drops.append((5, deed.block))
             elif isinstance(deed, Halt):
                 self.stops_in = 3
             elif isinstance(deed, Kill):
-                self.running, self.until_ns, self.stops_in = [], 0, None
+                self.running, self.until_ns, self.stops_in, self.drops = [], 0, None, []
             elif isinstance(deed, End):
                 self.is_ended = True
 
@@ -100,7 +117,14 @@ class World:
 
     def __init__(self, machines: list[Machine], **terms: object) -> None:
         plan = Plan(USERS, 1_000.0, 20.0)
-        self.manager = Manager(Terms(plan, expect=2, hash="same", options={}, **terms))  # type: ignore[arg-type]
+        self.terms = Terms(plan, expect=2, hash="same", options={}, test="this", **terms)  # type: ignore[arg-type]
+        self.manager = Manager(self.terms)
+        self.away_until = 0  # no manager until then
+        self.saved = self.standing()
+        self.held: list[tuple[bytes, Message]] = []  # words that wait for the disk
+        self.counted: dict[str, int] = {}  # deltas that do
+        self.returns: list[Resumed] = []
+        self.missing: list[Missing] = []
         self.machines = machines
         self.now_ns = STEP_NS
         self.sessions: dict[str, bytes] = {}
@@ -126,17 +150,46 @@ class World:
             if not self.is_frozen(machine):
                 machine.step(self.now_ns)
                 self.send(machine)
-        self.deliver()
-        self.manager.tick(self.now_ns)
-        self.read_news()
-        self.answer()
+        if self.now_ns >= self.away_until:
+            self.deliver()
+            self.manager.tick(self.now_ns)
+            self.read_news()
+            self.answer()
+            self.save()
         self.check_owners()
+
+    # The manager's disk.
+
+    def standing(self) -> tuple[bytes, Counter[str]]:
+        return msgspec.msgpack.encode(lead_of(self.manager)), Counter(getattr(self, "counts", {}))
+
+    def save(self) -> None:
+        """Every third step, or as soon as a word waits for it; as `keeping.Keeper` does."""
+        if self.held or self.now_ns // STEP_NS % 3 == 0:
+            self.saved = self.standing()
+            held, self.held = self.held, []
+            counted, self.counted = self.counted, {}
+            for node, number in counted.items():
+                self.manager.acknowledge(node, number)
+            for peer, message in held:
+                self.post(peer, message)
+
+    def kill_manager(self, steps: int) -> None:
+        """kill -9, and another one after so many steps, with what is on disk. At any moment: also before it is."""
+        for machine in self.machines:
+            if machine.name in self.sessions:
+                self.lose_session(machine)
+        lead, counts = self.saved
+        self.counts, self.held, self.counted = Counter(counts), [], {}
+        self.away_until = self.now_ns + steps * STEP_NS
+        self.manager = Manager(self.terms)
+        take_up(self.manager, msgspec.msgpack.decode(lead, type=Lead), self.away_until)
 
     def is_frozen(self, machine: Machine) -> bool:
         return machine.is_dead or machine.is_ended or self.now_ns < machine.frozen_until
 
     def connect(self, machine: Machine) -> None:
-        is_up = self.now_ns >= self.is_cut.get(machine.name, 0) and not machine.is_dead
+        is_up = self.now_ns >= max(self.is_cut.get(machine.name, 0), self.away_until) and not machine.is_dead
         if machine.is_ended and machine.name not in self.sessions:
             return
         if machine.is_ended and not any(item[1] == machine.name for item in self.to_manager):
@@ -166,11 +219,18 @@ class World:
         machine.worker.outbox.clear()
 
     def answer(self) -> None:
-        names = {peer: name for name, peer in self.sessions.items()}
         for peer, message in self.manager.outbox:
-            if peer in names:
-                self.to_worker.append((self.now_ns + STEP_NS, names[peer], peer, message))
+            is_weighty = self.held or isinstance(message, WEIGHTY)
+            if is_weighty and not isinstance(message, Lease):
+                self.held.append((peer, message))
+            else:
+                self.post(peer, message)
         self.manager.outbox.clear()
+
+    def post(self, peer: bytes, message: Message) -> None:
+        names = {peer: name for name, peer in self.sessions.items()}
+        if peer in names:
+            self.to_worker.append((self.now_ns + STEP_NS, names[peer], peer, message))
 
     def deliver(self) -> None:
         while self.to_manager and self.to_manager[0][0] <= self.now_ns:
@@ -193,7 +253,11 @@ class World:
             news = self.manager.news.pop(0)
             if isinstance(news, Counted):
                 self.counts[news.node] += int(b"".join(news.parts))
-                self.manager.acknowledge(news.node, news.number)
+                self.counted[news.node] = news.number
+            elif isinstance(news, Resumed):
+                self.returns.append(news)
+            elif isinstance(news, Missing):
+                self.missing.append(news)
             elif isinstance(news, Happened):
                 self.incidents.append(news)
             elif isinstance(news, Started):
@@ -308,6 +372,145 @@ def test_a_spare_takes_the_users_of_a_lost_worker() -> None:
     assert world.at_work() == set(range(1, USERS + 1))
 
 
+# A manager that was away.
+
+
+def test_users_go_on_when_another_manager_is_there_within_their_lease() -> None:
+    world = World([Machine("a"), Machine("b")])
+    world.run(6 * SECOND)
+
+    world.kill_manager(4 * SECOND)
+    world.run(60 * SECOND)
+
+    assert world.has_ended
+    assert world.returns == [Resumed(USERS, 0)]
+    assert not world.incidents
+    assert sum(world.counts.values()) == sum(machine.made for machine in world.machines)
+
+
+def test_users_that_ended_while_there_was_no_manager_begin_again_where_they_were() -> None:
+    world = World([Machine("a"), Machine("b")])
+    world.run(4 * SECOND)
+
+    world.kill_manager(12 * SECOND)
+    world.run(14 * SECOND)
+
+    assert world.returns == [Resumed(0, USERS)]
+    assert world.at_work() == set(range(1, USERS + 1))
+    assert not world.incidents
+
+
+def test_a_manager_that_is_killed_before_the_start_gathers_its_workers_again() -> None:
+    world = World([Machine("a")])
+    world.run(4 * SECOND)
+    world.kill_manager(2 * SECOND)
+    world.run(4 * SECOND)
+
+    world.machines.append(Machine("b"))
+    world.run(40 * SECOND)
+
+    assert world.has_ended
+    assert sum(world.counts.values()) == sum(machine.made for machine in world.machines) > USERS * 15 * SECOND
+
+
+def test_a_manager_that_is_killed_while_it_stops_ends_with_all_counts() -> None:
+    world = World([Machine("a"), Machine("b")])
+    world.run(4 * SECOND)
+    world.manager.stop("signal", world.now_ns)
+    world.run(3)
+
+    world.kill_manager(3 * SECOND)
+    world.run(60 * SECOND)
+
+    assert world.has_ended
+    assert sum(world.counts.values()) == sum(machine.made for machine in world.machines)
+
+
+def test_the_share_of_a_worker_that_never_came_back_is_missing() -> None:
+    world = World([Machine("a"), Machine("b")])
+    world.run(4 * SECOND)
+
+    world.kill(world.machines[0])
+    world.run(60 * SECOND)
+
+    assert [(missing.node, missing.number) for missing in world.missing] == [("a-1", 1)]
+
+
+def test_the_end_waits_for_a_worker_that_is_cut_off_and_brings_its_counts() -> None:
+    world = World([Machine("a"), Machine("b")])
+    world.run(6 * SECOND)
+    world.is_cut["a"] = world.now_ns + 9 * SECOND * STEP_NS
+
+    world.manager.stop("signal", world.now_ns)
+    world.run(60 * SECOND)
+
+    assert world.has_ended
+    assert not world.missing
+    assert sum(world.counts.values()) == sum(machine.made for machine in world.machines)
+
+
+# A worker that comes while the test runs.
+
+
+def test_a_worker_that_comes_late_gets_its_share() -> None:
+    world = World([Machine("a"), Machine("b")], rebalance=True)
+    world.run(6 * SECOND)
+
+    world.machines.append(Machine("c"))
+    world.run(6 * SECOND)
+
+    assert [sum(block.count for block in machine.running) for machine in world.machines] == [4, 4, 4]
+    assert world.at_work() == set(range(1, USERS + 1))
+    assert [incident.kind for incident in world.incidents] == ["rebalance"]
+
+
+def test_a_worker_that_comes_late_is_a_spare_where_nobody_wants_it_otherwise() -> None:
+    world = World([Machine("a"), Machine("b")])
+    world.run(6 * SECOND)
+
+    world.machines.append(Machine("c"))
+    world.run(6 * SECOND)
+
+    assert not world.machines[2].running
+
+
+@pytest.mark.parametrize("lost", ["a", "b", "c"])
+def test_users_that_move_are_not_lost_with_either_side(lost: str) -> None:
+    world = World([Machine("a"), Machine("b")], rebalance=True)
+    world.run(6 * SECOND)
+    world.machines.append(Machine("c"))
+    world.run(5)
+
+    world.kill(next(machine for machine in world.machines if machine.name == lost))
+    world.run(13 * SECOND)
+
+    assert world.at_work() == set(range(1, USERS + 1))
+
+
+def test_users_that_move_stay_one_when_the_manager_is_killed_meanwhile() -> None:
+    world = World([Machine("a"), Machine("b")], rebalance=True)
+    world.run(6 * SECOND)
+    world.machines.append(Machine("c"))
+    world.run(5)
+
+    world.kill_manager(2 * SECOND)
+    world.run(6 * SECOND)
+
+    assert [sum(block.count for block in machine.running) for machine in world.machines] == [4, 4, 4]
+    assert world.at_work() == set(range(1, USERS + 1))
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=4), st.integers(0, 40))
+def test_what_is_cut_off_are_the_last_users_and_none_is_lost(counts: list[int], count: int) -> None:
+    mine = [Block(100 * turn + 1, 2, users, 100 * turn) for turn, users in enumerate(counts)]
+    all_of_them = [number for block in mine for number in block.numbers()]
+
+    left, off = cut(mine, count)
+
+    assert [number for block in left for number in block.numbers()] == all_of_them[: max(len(all_of_them) - count, 0)]
+    assert sum(block.count for block in off) == min(count, len(all_of_them))
+
+
 def test_a_worker_that_leaves_hands_over_at_once() -> None:
     world = World([Machine("a"), Machine("b")])
     world.run(4 * SECOND)
@@ -344,17 +547,17 @@ def test_a_loss_that_is_not_made_good_is_said_to_be(policy: str) -> None:
 TROUBLE = st.tuples(
     st.integers(0, 250),  # when, in steps
     st.integers(0, 2),  # whose
-    st.sampled_from(["cut", "freeze", "leave", "restart", "interrupt"]),
+    st.sampled_from(["cut", "freeze", "leave", "restart", "interrupt", "manager", "newcomer"]),
     st.integers(1, 400),  # for how many steps
 )
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(TROUBLE, max_size=6))
+@given(st.lists(TROUBLE, max_size=6), st.booleans())
 def test_whatever_happens_no_user_runs_twice_no_count_is_lost_or_doubled_and_it_ends(
-    troubles: list[tuple[int, int, str, int]],
+    troubles: list[tuple[int, int, str, int]], rebalance: bool
 ) -> None:
-    world = World([Machine("a"), Machine("b"), Machine("c")])
+    world = World([Machine("a"), Machine("b"), Machine("c")], rebalance=rebalance)
     due = deque(sorted(troubles))
 
     for step in range(300):
@@ -382,6 +585,10 @@ def trouble(world: World, machine: Machine, what: str, steps: int) -> None:
         machine.worker.leave()
     elif what == "interrupt" and steps > 350:
         machine.worker.interrupt()
+    elif what == "manager" and not world.has_ended:
+        world.kill_manager(steps // 2)
+    elif what == "newcomer" and len(world.machines) < 6:
+        world.machines.append(Machine(f"n{len(world.machines)}"))
     elif what == "restart" and machine.name in world.sessions:
         world.lose_session(machine)
         machine.boot()

@@ -174,9 +174,9 @@ class Member(Base):
     )
 
     base, member = found.describe()["classes"]
-    assert (base["name"], base["weight"], base["tasks"]) == ("Base", 1, [["look around", 2]])
+    assert (base["name"], base["weight"], base["tasks"]) == ("Base", 1, [["look around", 2, []]])
     assert (member["name"], member["weight"], member["host"]) == ("Member", 3, "http://local.dev")
-    assert member["tasks"] == [["look around", 2], ["comment", 1]]
+    assert member["tasks"] == [["look around", 2, []], ["comment", 1, []]]
     assert member["rows"] == ["login", "look around", "comment"]
 
 
@@ -190,6 +190,32 @@ def test_only_the_classes_asked_for_are_kept(load_source):
     found = load_source(f"{HEAD}{TASK}class Reader(User):\n{TASK}", only=("Reader",))
 
     assert [item.name for item in found.classes] == ["Reader"]
+
+
+@pytest.mark.parametrize(
+    ("given", "tags"),
+    [('"slow"', ["slow"]), ('["slow", "v1.2", "slow"]', ["slow", "v1.2"]), ("()", []), ('{"a-b"}', ["a-b"])],
+)
+def test_a_task_may_have_tags(given, tags, load_source):
+    found = load_source(f"{HEAD}    @task(2, tags={given})\n    async def one(self): pass\n")
+
+    assert found.describe()["classes"][0]["tasks"] == [["one", 2, tags]]
+
+
+@pytest.mark.parametrize("given", ["3", '["a b"]', '[""]', "[None]"])
+def test_what_cannot_be_a_tag_is_refused_with_its_place(given, load_source):
+    with pytest.raises(LoadTestError, match=r"loadtest\.py:\d+: a tag of one must be made of letters"):
+        load_source(f"{HEAD}    @task(tags={given})\n    async def one(self): pass\n")
+
+
+def test_only_the_tasks_that_take_part_are_kept(load_source):
+    source = f"{HEAD}{TASK}class Reader(User):\n{TASK}    @task\n    async def two(self): pass\n"
+    found = load_source(source)
+
+    classes = found.chosen({"Reader": [1]})
+
+    assert [(item.name, [task.name for task in item.tasks]) for item in classes] == [("Reader", ["two"])]
+    assert found.chosen(None) == found.classes
 
 
 def test_defaults_become_what_can_be_sent(load_source):

@@ -16,7 +16,7 @@ from reference import Histogram as Reference
 from reference import latencies, seeded
 
 from gaggle import _core
-from gaggle._core import KIND_REQUEST, KIND_TASK, KIND_USER, Arena, Histogram, pack_numbers
+from gaggle._core import KIND_REQUEST, KIND_TASK, KIND_USER, Arena, Histogram, Total, pack_numbers
 from gaggle.metrics import COUNTERS, HEAD, MOST, ErrorRow, Key, Row, Snapshot
 
 GET, POST = Key(KIND_REQUEST, "GET", "/"), Key(KIND_REQUEST, "POST", "/")
@@ -392,6 +392,8 @@ def test_the_malformed_ones_are_nearly_right() -> None:
 def test_what_is_malformed_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError):
         Snapshot.unpack(data)
+    with pytest.raises(ValueError):
+        Total().add(data)
 
 
 def test_another_version_is_named() -> None:
@@ -423,11 +425,20 @@ def test_mutated_bytes_are_a_snapshot_or_a_value_error(rng: Random) -> None:
 
 
 def is_snapshot_or_refused(data: bytes) -> None:
+    """And a Total, which already counts something, says the same."""
+    total = Total()
+    total.add(snapshot(Row(GET, 3, times=histogram(9)), users_started=1).pack())
+    before = Snapshot.read(total)
     try:
         unpacked = Snapshot.unpack(data)
     except ValueError:
+        with pytest.raises(ValueError):
+            total.add(data)
+        assert Snapshot.read(total) == before
         return
     assert Snapshot.unpack(unpacked.pack()) == unpacked
+    total.add(data)
+    assert Snapshot.read(total) == before + unpacked
 
 
 def test_numbers_that_are_too_many_take_no_memory() -> None:
@@ -436,3 +447,76 @@ def test_numbers_that_are_too_many_take_no_memory() -> None:
 
     with pytest.raises(ValueError, match="cannot be in"):
         Snapshot.unpack(data)
+
+
+# Adding up what is packed.
+
+
+@settings(deadline=None)
+@given(st.lists(snapshots, max_size=6))
+def test_a_total_is_what_merging_gives(parts: list[Snapshot]) -> None:
+    total, merged = Total(), Snapshot.empty()
+
+    for part in parts:
+        ended = total.add(part.pack())
+        merged.merge(part)
+
+        assert ended == sum(row.count for row in part.requests())
+        assert Snapshot.read(total) == merged
+
+
+def test_what_is_read_of_a_total_stays_as_it_was() -> None:
+    total, part = Total(), snapshot(Row(GET, 1, statuses={200: 1}, times=histogram(5)))
+    total.add(part.pack())
+
+    read = Snapshot.read(total)
+    total.add(part.pack())
+
+    assert (read, Snapshot.read(total)) == (part, part + part)
+
+
+def test_a_total_of_long_histograms_is_exact(rng: Random) -> None:
+    parts = [snapshot(Row(GET, times=histogram(*latencies(rng, 3_000)))) for _ in range(10)]
+    total = Total()
+
+    for part in parts:
+        total.add(part.pack())
+
+    assert Snapshot.read(total) == reduce(add, parts)
+
+
+def test_after_ten_thousand_names_what_is_new_counts_as_other() -> None:
+    """A worker that makes up names, or many that each have others, must not fill the manager's memory."""
+    total = Total()
+    for first in range(0, 12_000, 1_000):
+        total.add(snapshot(*(Row(Key(KIND_REQUEST, "GET", f"/{n}"), 1, 1) for n in range(first, first + 1_000))).pack())
+    total.add(snapshot(Row(Key(KIND_REQUEST, "GET", "/5"), 1), Row(Key(KIND_TASK, "U", "late"), 3)).pack())
+
+    read = Snapshot.read(total)
+
+    assert read.rows[Key(KIND_REQUEST, "", "(other)")].started == 2_000
+    assert read.rows[Key(KIND_TASK, "", "(other)")].started == 3
+    assert read.rows[Key(KIND_REQUEST, "GET", "/5")].started == 2
+    assert (len(read.rows), read.names_lost) == (10_002, 2_001)
+
+
+def test_after_ten_thousand_errors_what_is_new_counts_as_other() -> None:
+    total = Total()
+    for first in range(0, 11_000, 1_000):
+        errors = (ErrorRow(GET, f"{number}", 2, 1.0, 2.0) for number in range(first, first + 1_000))
+        total.add(snapshot(errors=tuple(errors)).pack())
+
+    read = Snapshot.read(total)
+
+    assert read.errors[Key(KIND_REQUEST, "", "(other)"), "(other)"].count == 2_000
+    assert (len(read.errors), read.errors_lost) == (10_001, 1_000)
+
+
+def test_no_sum_wraps_around() -> None:
+    total, most = Total(), snapshot(Row(GET, *[MOST] * 13), users_running=-MOST).pack()
+
+    for _ in range(3_000):
+        total.add(most)
+
+    read = Snapshot.read(total)
+    assert (read.rows[GET].started, read.users_running) == (2**62, -(2**62))

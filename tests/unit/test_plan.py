@@ -7,6 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gaggle import units
+from gaggle.options import Options
 from gaggle.plan import Plan, due, engine_of, layout, share, unplaced
 
 LAYOUTS = [
@@ -134,3 +135,52 @@ def test_a_ramp_that_outlasts_the_run_time_is_warned_about():
 
 def test_a_ramp_within_the_run_time_is_not_warned_about():
     assert Plan(users=21, hatch_rate=1, run_time=20).warnings() == []
+
+
+# How users leave.
+
+
+def test_users_leave_at_the_rate_that_was_asked_for_the_last_one_first():
+    plan = Plan(4, 2, run_time=10, decrease_rate=0.5)
+
+    assert (plan.ramp_seconds, plan.stop_at, plan.gone_at) == (1.5, 11.5, 17.5)
+    assert [plan.leave_after(number) for number in (4, 3, 2, 1)] == [0, 2, 4, 6]
+    assert [plan.users_at(time) for time in (11.4, 11.5, 13.4, 13.5, 17.4, 17.5)] == [4, 3, 3, 2, 1, 0]
+
+
+def test_without_a_rate_all_leave_at_once():
+    plan = Plan(4, 2, run_time=10)
+
+    assert plan.stop_at == plan.gone_at == 11.5
+    assert [plan.leave_after(number) for number in (4, 1)] == [0, 0]
+
+
+def test_without_a_run_time_nobody_leaves():
+    plan = Plan(4, 2, decrease_rate=1)
+
+    assert (plan.stop_at, plan.gone_at) == (None, None)
+    assert plan.users_at(1e6) == 4
+
+
+WISHES = [
+    # options, hatch rate, ramp, decrease rate
+    ({"users": 5, "hatch_rate": 2.0}, 2, 2, 0),
+    ({"users": 5, "startup_time": 8.0}, 0.5, 8, 0),
+    ({"users": 5, "startup_time": 8.0, "decrease_time": 2.0}, 0.5, 8, 2),
+    ({"users": 5, "hatch_rate": 2.0, "decrease_rate": 4.0}, 2, 2, 4),
+]
+
+
+@pytest.mark.parametrize(("given", "hatch_rate", "ramp", "decrease_rate"), WISHES)
+def test_times_in_the_options_become_rates(given, hatch_rate, ramp, decrease_rate):
+    plan = Plan.of(Options(**given))
+
+    assert (plan.hatch_rate, plan.ramp_seconds, plan.decrease_rate) == (hatch_rate, ramp, decrease_rate)
+
+
+@given(st.integers(2, 500), st.floats(0.01, 1e5), st.floats(0.01, 1e5))
+def test_all_users_start_and_leave_within_the_times_that_were_given(users, startup, decrease):
+    plan = Plan.of(Options(users=users, startup_time=startup, decrease_time=decrease, run_time=1.0))
+
+    assert plan.ramp_seconds == pytest.approx(startup)
+    assert plan.leave_after(1) == pytest.approx(decrease)

@@ -15,7 +15,7 @@ from gaggle import units
 from gaggle._core import KIND_REQUEST, KIND_TASK, KIND_USER, Histogram
 from gaggle.metrics import ErrorRow, Key, Row, Snapshot
 from gaggle.report import RENDERERS, model, render, tables
-from gaggle.report.model import EngineHealth, Incident, Phase, Report, ReportClass
+from gaggle.report.model import EngineHealth, Incident, Judgement, Phase, Report, ReportClass
 from gaggle.report.text import render_running
 
 T0 = 1_653_000_000.0  # 2022-05-19 22:40:00 UTC
@@ -428,3 +428,31 @@ def test_every_suffix_has_a_report_that_ends_its_last_line(suffix):
 def test_an_unknown_suffix_is_refused_with_those_that_there_are():
     with pytest.raises(ValueError, match=r"'\.pdf'; there are \.txt, \.json"):
         render(plain_report(), ".pdf")
+
+
+@pytest.mark.parametrize("suffix", [".md", ".csv", ".xml", ".hgrm"])
+@pytest.mark.parametrize("scene", SCENES)
+def test_the_other_formats_are_what_a_person_reviewed(scene, suffix, golden):
+    golden(f"report_{scene}{suffix}", render(judged(SCENES[scene]()), suffix).replace("\r\n", "\n"))
+
+
+def judged(report):
+    """Return the report with one threshold of each kind."""
+    return replace(
+        report,
+        thresholds=(
+            Judgement("p(95)<2s", True, 1_000_000.0, "it was 1,000 ms"),
+            Judgement("failures<1%", False, 0.05, "it was 5%", crossed=T0 + 31),
+            Judgement("max{GET /gone}<1s", False, None, "it matched nothing called 'GET /gone'", missing=True),
+        ),
+    )
+
+
+def test_the_text_report_begins_with_the_thresholds_and_with_what_failed_most():
+    text = render(judged(doubtful_report()), ".txt")
+
+    verdict = text.partition("=== PER TASK METRICS ===")[0]
+    assert "Thresholds: 2 of 3 did not hold." in verdict
+    assert "  ok   p(95)<2s: it was 1,000 ms" in verdict
+    assert "  FAIL failures<1%: it was 5% (first crossed at 2022-05-19 22:40:31)" in verdict
+    assert "Failed most: POST /slow: operation timed out" in verdict

@@ -11,7 +11,7 @@ import trustme
 from gaggle.errors import InvalidOption
 from gaggle.options import Options, Role
 from gaggle.rules import check, load_test_of
-from gaggle.sources import Parsed, parse, with_defaults
+from gaggle.sources import Parsed, parse, settled, with_defaults
 
 
 @pytest.fixture(autouse=True)
@@ -21,8 +21,8 @@ def in_an_empty_directory(tmp_path, monkeypatch):
 
 def given_options(argv, environ=None, defaults=None):
     """Return name -> value of the options that somebody set; those that conflict are refused."""
-    parsed = with_defaults(parse(argv.split(), environ or {}), defaults or {})
-    check(parsed.options, parsed.sources, cores=2)
+    parsed = settled(parse(argv.split(), environ or {}), {}, {}, defaults or {})
+    check(parsed, cores=2)
     return {name: getattr(parsed.options, name) for name in parsed.sources}
 
 
@@ -68,7 +68,7 @@ def test_an_option_of_another_role_is_refused(argv, role, detail):
     parsed = parse(argv, {})
 
     with pytest.raises(InvalidOption) as caught:
-        check(parsed.options, parsed.sources, 2, role)
+        check(parsed, 2, role)
 
     assert caught.value.detail == detail
 
@@ -76,18 +76,18 @@ def test_an_option_of_another_role_is_refused(argv, role, detail):
 def test_a_worker_may_have_a_load_test_with_defaults_and_options_of_its_own():
     parsed = with_defaults(parse(["-v", "--engines", "2"], {}), {"users": 8})
 
-    assert check(parsed.options, parsed.sources, 2, Role.WORKER) == []
+    assert check(parsed, 2, Role.WORKER) == []
 
 
 def test_more_engines_than_cores_are_warned_about():
-    assert check(Options(engines=3), {}, cores=2) == [
+    assert check(Parsed(Options(engines=3), {}, None), cores=2) == [
         "3 engines on 2 usable cores take turns, and times will seem longer"
     ]
-    assert check(Options(engines=2), {}, cores=2) == []
+    assert check(Parsed(Options(engines=2), {}, None), cores=2) == []
 
 
 def test_invalid_certificates_are_warned_about():
-    assert "not verified" in check(Options(accept_invalid_certs=True), {}, cores=2)[0]
+    assert "not verified" in check(Parsed(Options(accept_invalid_certs=True), {}, None), cores=2)[0]
 
 
 # Files.

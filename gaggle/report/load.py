@@ -1,0 +1,179 @@
+"""A JSON report read again: the Report it was made of, from which every other format can be made."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from gaggle import metrics
+from gaggle._core import KIND_REQUEST, KIND_TASK, KIND_USER, Histogram
+from gaggle.metrics import NUMBERS, ErrorRow, Key, Row, Snapshot
+from gaggle.report.json_report import COLUMNS, KINDS, SCHEMA, Data
+from gaggle.report.model import STATUS_OTHER, EngineHealth, Incident, Judgement, Phase, Report, ReportClass
+from gaggle.series import MOST, MOST_NAMED, Counts, Grid, Series, Times
+
+KIND_OF = {word: kind for kind, word in KINDS.items()}
+T = TypeVar("T")
+
+
+def load(text: str) -> Report:
+    """Return the report that `text` was rendered from. Raises ValueError with what is wrong, for anything else."""
+    try:
+        data = json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not a JSON report: {error}") from None
+    if not isinstance(data, dict) or "schema" not in data or "gaggle" not in data:
+        raise ValueError("not a JSON report of gaggle: it has no schema")
+    if data["schema"] != SCHEMA:
+        raise ValueError(f"a report of schema {data['schema']}, this gaggle reads schema {SCHEMA}")
+    try:
+        return _report(data)
+    except KeyError as error:
+        raise ValueError(f"not a whole report: {error.args[0]!r} is missing") from None
+    except (TypeError, AttributeError, ValueError, OverflowError, binascii.Error) as error:
+        raise ValueError(f"not a report as gaggle writes it: {error}") from None
+
+
+def _report(data: Data) -> Report:
+    return Report(
+        snapshot=_snapshot(data),
+        duration=_number(data["duration_s"]),
+        classes=tuple(ReportClass(item["name"], tuple(map(str, item["tasks"]))) for item in data["classes"]),
+        phases=_each(Phase, data["phases"]),
+        hosts=tuple(map(str, data["hosts"])),
+        incidents=_each(Incident, data["incidents"]),
+        engines=_each(EngineHealth, data["engines"]),
+        versions={str(name): str(version) for name, version in data["gaggle"].items()},
+        seed=_whole(data["seed"]),
+        users=_whole(data["users"]),
+        load_test=str(data["load_test"]),
+        show_statuses=bool(data["show"]["status_codes"]),
+        show_errors=bool(data["show"]["errors"]),
+        notes=tuple(map(str, data["notes"])),
+        series=_series(data["series"]),
+        thresholds=_each(Judgement, data["thresholds"]),
+        options=dict(data["options"]),
+    )
+
+
+# Plain things.
+
+
+def _each(make: Callable[..., T], items: list[Data]) -> tuple[T, ...]:
+    """Return a dataclass made of each item; keys that it does not have are of a later gaggle, or worked out."""
+    known = {each.name: str(each.type) for each in fields(make)}  # type: ignore[arg-type]
+    return tuple(make(**{name: _checked(item[name], kind) for name, kind in known.items()}) for item in items)
+
+
+def _checked(value: Any, kind: str) -> Any:
+    """Return a value of the kind that a dataclass says a field has."""
+    return None if value is None and "None" in kind else CHECKS[kind.partition(" ")[0]](value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is no whole number")
+    return value
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
+        raise TypeError(f"{value!r} is no number")
+    return value
+
+
+CHECKS: dict[str, Callable[[Any], Any]] = {"str": _text, "int": _whole, "float": _number, "bool": bool}
+
+
+# What was counted.
+
+
+def _snapshot(data: Data) -> Snapshot:
+    rows = [*_rows(data["requests"], KIND_REQUEST, "method"), *_rows(data["tasks"], KIND_TASK, "user")]
+    rows += _rows([{**item, "name": item["user"], "user": ""} for item in data["users_by_class"]], KIND_USER, "user")
+    errors = [_error(item) for item in data["errors"]]
+    return Snapshot(
+        {row.key: row for row in rows if not row.idle},  # a task that never ran is in the list, and no row
+        {(error.key, error.text): error for error in errors},
+        _histogram(data["lag"]["histogram"]),
+        **{name: _whole(data["counted"][name]) for name in NUMBERS},
+    )
+
+
+def _rows(items: list[Data], kind: int, label: str) -> Iterator[Row]:
+    for item in items:
+        times = item["response_time"]
+        counts = (_whole(item[name]) for name in metrics.COUNTERS)
+        numbers = (*counts, _whole(times["min_us"] or 0), _whole(times["max_us"] or 0))
+        yield Row(
+            Key(kind, _text(item[label]), _text(item["name"])),
+            *numbers,
+            statuses={_code(code): _whole(count) for code, count in item["statuses"].items()},
+            times=_histogram(times["histogram"]),
+            first_byte=_histogram(item["first_byte"]["histogram"]),
+        )
+
+
+def _code(text: str) -> int:
+    return STATUS_OTHER if text == "other" else int(text)
+
+
+def _error(item: Data) -> ErrorRow:
+    label = item["method"] if item["kind"] == "request" else item["user"]
+    key = Key(KIND_OF[item["kind"]], _text(label), _text(item["name"]))
+    return ErrorRow(key, _text(item["text"]), _whole(item["count"]), _number(item["first"]), _number(item["last"]))
+
+
+def _histogram(text: str) -> Histogram:
+    return Histogram.decode(base64.b64decode(text, validate=True))
+
+
+# The series.
+
+
+def _series(data: Data) -> Series:
+    series = Series(0.0)
+    series.whole, series.named = _grid(data["whole"], MOST), _grid(data["named"], MOST_NAMED)
+    series.measured_from = _number(data["measured_from"])
+    return series
+
+
+def _grid(data: Data, most: int) -> Grid:
+    grid = Grid(0.0, most)
+    grid.edges = [_number(edge) for edge in data["edges"]]
+    grid.kept, grid.step = set(map(_number, data["kept"])), _number(data["step"])
+    if not grid.edges or grid.edges != sorted(grid.edges):
+        raise ValueError("the edges of a series must rise")
+    for row in data["rows"]:
+        grid.cells[Key(KIND_REQUEST, _text(row["method"]), _text(row["name"]))] = dict(_cells(row, len(grid)))
+    return grid
+
+
+def _cells(row: Data, stretches: int) -> Iterator[tuple[int, Counts]]:
+    """Yield the stretches of a row; columns that it does not have are empty."""
+    places = row["at"]
+    columns = [[_whole(value) for value in row[name]] for name in COLUMNS]
+    times, lags = ([*map(_times, row.get(name, [""] * len(places)))] for name in ("times", "lag"))
+    users, busy = row.get("users", [0] * len(places)), row.get("busy", [0.0] * len(places))
+    for place, *values in zip(places, *columns, times, lags, users, busy, strict=True):
+        if not 0 <= place < stretches:
+            raise ValueError(f"a series of {stretches} stretches has none of number {place}")
+        yield place, Counts(*values)
+
+
+def _times(text: str) -> Times:
+    return Times(_histogram(text).encode() if text else b"")
