@@ -391,7 +391,7 @@ class Options:
         metavar="FILE", kind=Kind.MANY, sent=False)
     threshold: tuple[str, ...] = option(METRICS, (), thresholds.checked,
         "Demand something, such as 'p(95)<200ms'; exit with 3 otherwise; may be repeated",
-        metavar="WHAT", kind=Kind.MANY, sent=False)
+        metavar="RULE", kind=Kind.MANY, sent=False)
     strict: bool = switch(METRICS, "Exit with 4 when the numbers are not to be trusted", sent=False)
     no_metrics: bool = switch(METRICS, "Print and write no metrics at all", sent=False)
     no_task_metrics: bool = switch(METRICS, "Leave tasks out of the reports", sent=False,

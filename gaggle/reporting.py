@@ -17,7 +17,7 @@ from gaggle.report.merging import merged
 from gaggle.report.model import Judgement, Report
 
 HELP = """\
-Usage: gaggle report FILE.json... [--report-file FILE]... [--threshold WHAT]...
+Usage: gaggle report FILE.json... [--report-file FILE]... [--threshold RULE]...
 
 Read reports that a run wrote as JSON, add them up if there are several (exactly:
 the histograms are in them), and write the result in other formats; without
@@ -25,7 +25,7 @@ the histograms are in them), and write the result in other formats; without
 
       --report-file FILE      Write a report, in the format of its suffix; - is
                               stdout; may be repeated
-      --threshold WHAT        Demand something, such as 'p(95)<200ms', instead of
+      --threshold RULE        Demand something, such as 'p(95)<200ms', instead of
                               what the run demanded; exit with 3 otherwise
   -h, --help                  Print this help and exit
 """

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from processes import eventually, lasting
+from processes import PATIENCE, eventually, lasting
 from procfs import cpu_seconds
 from runs import Gaggle, Result
 from sites import Server
@@ -52,7 +52,7 @@ def test_a_task_that_holds_its_engine_does_not_hold_the_end(block: str, run_gagg
         "--engines",
         2,
         "-t",
-        "0.3s",
+        lasting(0.3),
         "--stop-timeout",
         "0.2s",
         *AT_ONCE,
@@ -123,7 +123,7 @@ def test_a_task_that_blocks_is_named_once_with_file_and_line(run_gaggle: RunGagg
                 await asyncio.sleep(0.01)
     """
 
-    result = run_gaggle(source, "-u", 2, "--engines", 2, "-t", "1.5s", *AT_ONCE)
+    result = run_gaggle(source, "-u", 2, "--engines", 2, "-t", lasting(1.5), *AT_ONCE)
 
     warned = [line for line in result.stderr.splitlines() if "holds up" in line]
     assert len(warned) == 1
@@ -136,19 +136,19 @@ def test_a_task_that_blocks_is_named_once_with_file_and_line(run_gaggle: RunGagg
 
 
 def test_each_task_that_blocks_is_named(run_gaggle: RunGaggle, server: Server) -> None:
-    source = """
+    source = f"""
         class Visitor(User):
             @on_start
             async def arrive(self):
-                time.sleep(0.2)
+                time.sleep({0.2 * PATIENCE})
 
             @task
             async def visit(self):
-                time.sleep(0.2)
+                time.sleep({0.2 * PATIENCE})
 
             @on_stop
             async def leave(self):
-                time.sleep(0.2)
+                time.sleep({0.2 * PATIENCE})
     """
 
     result = run_gaggle(source, "-u", 1, "-t", lasting(0.5), *AT_ONCE)
@@ -222,7 +222,7 @@ FAILING = """
 def test_a_loop_of_failures_neither_freezes_its_engine_nor_floods_the_log(
     how: str, run_gaggle: RunGaggle, server: Server
 ) -> None:
-    result = run_gaggle(FAILING.format(how=how), "-u", 4, "--engines", 1, "-t", "0.7s", *AT_ONCE)
+    result = run_gaggle(FAILING.format(how=how), "-u", 4, "--engines", 1, "-t", lasting(0.7), *AT_ONCE)
 
     failing = result.task("Failing", "fail")
     assert failing.failures == failing.count > 2 * 3

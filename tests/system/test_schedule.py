@@ -9,14 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from processes import PATIENCE
 from runs import Result
 from sites import Server
 
 RunGaggle = Callable[..., Result]
 
 AT_ONCE = ("--hatch-rate", 1000, "--no-reset-metrics")
-TYPICAL = 0.06  # seconds that half of all users may be off at most
-WORST = 0.8  # ... and any of them: the machine may be busy
+TYPICAL = 0.06 * PATIENCE  # seconds that half of all users may be off at most
+WORST = 0.8 * PATIENCE  # ... and any of them: the machine may be busy
 
 # What users do is written down, a line each, by O_APPEND whole.
 NOTING = """
@@ -105,10 +106,10 @@ def test_the_run_time_counts_from_the_start_of_the_last_user(run_gaggle: RunGagg
         "Decreasing",
     ]
     assert (increasing["users_from"], increasing["users_to"]) == (0, 4)
-    assert increasing["stopped"] - increasing["started"] == pytest.approx(0.75, abs=0.3)
-    assert maintaining["stopped"] - increasing["started"] == pytest.approx(0.75 + 0.6, abs=0.3)
+    assert increasing["stopped"] - increasing["started"] == pytest.approx(0.75, abs=0.3 * PATIENCE)
+    assert maintaining["stopped"] - increasing["started"] == pytest.approx(0.75 + 0.6, abs=0.3 * PATIENCE)
     assert maintaining["stopped"] - increasing["started"] > 0.75 + 0.6 - 0.01
-    assert result.report["duration_s"] == pytest.approx(0.6, abs=0.3)  # since the reset
+    assert result.report["duration_s"] == pytest.approx(0.6, abs=0.3 * PATIENCE)  # since the reset
 
 
 def test_a_ramp_longer_than_the_run_time_is_warned_of_before_it_starts(run_gaggle: RunGaggle, server: Server) -> None:

@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from test_formats import make_report
+from made_reports import make_report
 
 from gaggle import cli
 from gaggle.errors import GaggleError, InvalidOption

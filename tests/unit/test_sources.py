@@ -105,7 +105,7 @@ REFUSED = [
     ("--max-body big", "--max-body", "big", "The --max-body option must be a size such as 4096, 64k or 16MiB."),
     ("--lane http3", "--lane", "http3", "The --lane option must be auto, fast or libcurl."),
     ("--tls-resume maybe", "--tls-resume", "maybe", "The --tls-resume option must be yes or no."),
-    ("--http-version 3", "--http-version", "3", "The --http-version option must be 1.1 or 2."),
+    ("--http-version 4", "--http-version", "4", "The --http-version option must be 1.1, 2 or 3."),
     ("--report-file a.pdf", "--report-file", "a.pdf", f"The --report-file option {SUFFIXES}."),
     ("--report-file txt", "--report-file", "txt", f"The --report-file option {SUFFIXES}."),
     ("--log-file=", "--log-file", "", "The --log-file option must be the name of a file."),
