@@ -19,12 +19,15 @@ demo: build         # against a small site of our own, which --run starts, names
 	@$(BIN)/python examples/demo_site.py --run $(BIN)/gaggle examples/drupal_loadtest.py \
 		--users 8 --hatch-rate 4 --run-time 10s --no-reset-metrics -v --host {host}
 
-# What runs inside one process is tested on two cores at once; whole runs one after the other, as they measure time.
-WHOLE  := tests/system tests/soak
-INSIDE := tests/unit tests/core tests/fuzz
+# What runs inside one process is tested on two cores at once; whole runs one after the other, as they measure time
+# (several at once: make test AT_ONCE=2).
+WHOLE   := tests/system tests/soak
+INSIDE  := tests/unit tests/core tests/fuzz
+AT_ONCE ?= 0
 
 test: build         # all of them; some: .venv/bin/pytest tests/unit/test_plan.py
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(INSIDE); inside=$$?; $(BIN)/pytest $(WHOLE) && exit $$inside
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(INSIDE); inside=$$?; \
+	$(BIN)/pytest --numprocesses $(AT_ONCE) --dist loadfile $(WHOLE) && exit $$inside
 
 lint: build
 	@ci/lint

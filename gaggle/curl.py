@@ -13,7 +13,7 @@ LONGEST_WORD = 100_000  # bytes of one argument: Linux takes 128 KiB
 # What curl sends by itself, always and as soon as there is a body; an empty value takes it away.
 OF_ALL = ("Accept", "User-Agent")
 OF_BODIES = ("Content-Type", "Expect")
-ENCODINGS = "gzip, deflate, br"  # what --compressed asks for, and decodes
+ENCODINGS = "gzip, deflate, br"  # what --compressed decodes, whatever it asks for by itself
 
 
 def curl(response: Response, settings: dict[str, Any]) -> str:
@@ -59,7 +59,7 @@ def field_words(name: str, value: str, authority: str) -> list[str]:
     if (name.lower(), value) in (("accept", "*/*"), ("host", authority)):
         return []
     if name.lower() == "accept-encoding" and value == ENCODINGS:
-        return ["--compressed"]
+        return ["--compressed", "-H", f"{name}: {value}"]
     if name.lower() == "cookie":
         return ["--cookie", value] if "=" in value else ["-H", f"{name}: {value}"]
     return ["-H", f"{name}: {value}" if value else f"{name};"]
@@ -77,8 +77,8 @@ def policy_words(settings: dict[str, Any], url: str) -> list[str]:
 
 
 def is_one_word(body: bytes) -> bool:
-    """Whether a body can be an argument: text, and not too long."""
+    """Whether a body can be an argument: text, not too long, and nothing in it that a terminal acts upon."""
     try:
-        return len(body) < LONGEST_WORD and "\0" not in body.decode()
+        return len(body) < LONGEST_WORD and all(each.isprintable() or each in "\n\t" for each in body.decode())
     except UnicodeDecodeError:
         return False

@@ -192,7 +192,7 @@ BAD_OPTIONS = [
     ({"timeout": float("nan")}, ValueError, "timeout"),
     ({"expect": "404"}, TypeError, "expect"),
     ({"expect": 4.5}, TypeError, "expect"),
-    ({"http_version": "3"}, ValueError, "http_version"),
+    ({"http_version": "4"}, ValueError, "http_version"),
     ({"data": 5}, TypeError, "data"),
     ({"data": [1, 2]}, TypeError, "data"),
     ({"data": "a", "json": {}}, TypeError, "json"),

@@ -22,7 +22,7 @@ pytest.importorskip("zmq", reason="a gaggle needs pyzmq: pip install 'gaggle-loa
 import peers
 import zmq
 from peers import Manager, Worker, until
-from processes import Process
+from processes import PATIENCE, Process
 from procfs import cpu_seconds, own_bytes
 from runs import clean_environment
 
@@ -487,7 +487,7 @@ async def test_a_full_queue_is_told_and_loses_nothing():
     worker.loop.remove_reader(worker.attempt.wire.descriptor)  # it stands still
 
     sent, last = 0, time.monotonic()
-    while time.monotonic() - last < 0.3:
+    while time.monotonic() - last < 0.3 * PATIENCE:
         if manager.send(peer, [b"%d" % sent, b"x" * 100_000]):
             sent, last = sent + 1, time.monotonic()
         await asyncio.sleep(0.001)
