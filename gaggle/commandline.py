@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from gaggle.errors import InvalidOption
+from gaggle.foreign import TAKEN
 from gaggle.options import SPECS, Spec, flag
 
 _NEGATIVE = re.compile(r"-\.?\d")  # a value, and no flag: its parser says that it must not be negative
@@ -89,6 +90,8 @@ class _Cutter:
         """Take `--flag`, `--flag VALUE` or `--flag=VALUE`; return it if nobody knows whether the next is its value."""
         written, equals, value = word.partition("=")
         name = self.flags.get(written)
+        if name is None and self.translate(written, value if equals else None):
+            return ""
         if name is None:
             self.line.strangers.append(Stranger(written, value))
             return "" if equals else written
@@ -99,6 +102,8 @@ class _Cutter:
         """Take `-v`, `-vv`, `-u8`, `-u 8`, `-vu8`; return as `long` does."""
         for place, letter in enumerate(word[1:], 1):
             name, rest = self.flags.get(f"-{letter}"), word[place + 1 :]
+            if name is None and place == 1 and self.translate(word[:2], rest or None):
+                break
             if name is None:
                 self.line.strangers.append(Stranger(word, ""))
                 return word
@@ -108,6 +113,22 @@ class _Cutter:
             if takes_value or ends:
                 break
         return ""
+
+    def translate(self, written: str, value: str | None) -> bool:
+        """Put the words for a flag of another load tester in its place; return whether it is one."""
+        foreign = TAKEN.get(written)
+        if foreign is None:
+            return False
+        if foreign.metavar and value is None:
+            value = self.next_value()
+        if bool(foreign.metavar) != (value is not None):
+            wants = f"needs a value: {written} {foreign.metavar}" if foreign.metavar else "takes no value"
+            raise InvalidOption(written, value or "", f"The {written} option {wants}.")
+        try:
+            self.waiting += reversed(foreign.means(value or ""))
+        except ValueError as error:
+            raise InvalidOption(written, value, f"The {written} option {error}.") from None
+        return True
 
     def take(self, name: str, written: str, value: str | None) -> None:
         """Note what a flag says; `value` is what is attached to it."""

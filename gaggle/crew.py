@@ -125,6 +125,16 @@ class Crew:
             raise LoadTestError(answer.fields["error"])
         return answer.fields
 
+    async def parcel(self) -> bytes:
+        """Return the load test's files, packed. Raises LoadTestError where they cannot be sent."""
+        self.channel.send("parcel")
+        answer = await self._answer("packed the load test")
+        if answer.kind == "refused":
+            raise LoadTestError(answer.fields["error"])
+        with open(answer.fds[0], "rb") as file:
+            file.seek(0)
+            return file.read()
+
     async def fork(self, order: Order) -> Hand:
         """Start an engine; it waits to be told when to begin."""
         self.channel.send("fork", order=asdict(order))

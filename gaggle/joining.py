@@ -217,9 +217,13 @@ def _reason(error: OSError | ValueError) -> str:
 # Told: the line with which another machine joins.
 
 
-def join_command(token: Token, load_test: str, host: str, port: int) -> str:
-    """Return the shell command that starts a worker elsewhere. The token is no argument: `ps` shows those to all."""
-    words = ["gaggle", load_test, "--worker", "--manager-host", host, "--manager-port", str(port)]
+def join_command(token: Token, load_test: str | None, host: str, port: int) -> str:
+    """Return the shell command that starts a worker elsewhere; `load_test` None: it is sent there.
+
+    The token is no argument: `ps` shows those to all.
+    """
+    what = ["--worker", "--ship"] if load_test is None else [load_test, "--worker"]
+    words = ["gaggle", *what, "--manager-host", host, "--manager-port", str(port)]
     return f"{VARIABLE}={token.written} {shlex.join(words)}"
 
 

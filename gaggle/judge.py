@@ -6,9 +6,13 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+from typing import TypeVar
 
 from gaggle import thresholds
-from gaggle._core import KIND_REQUEST, KIND_TASK, KIND_USER
+from gaggle._core import KIND_CHECK, KIND_COUNT, KIND_GAUGE, KIND_REQUEST, KIND_TASK, KIND_USER
+from gaggle.meters import Meter
 from gaggle.metrics import AGGREGATED, Key, Row, Snapshot
 from gaggle.recorder import Moment
 from gaggle.report.model import Judgement, extremes
@@ -22,25 +26,43 @@ COUNTED: dict[Of, Callable[[Row], int]] = {
     Of.BYTES_OUT: lambda row: row.bytes_out,
 }
 RATES = (Unit.RATE, Unit.BYTE_RATE)
+OWN = {Of.CHECKS: KIND_CHECK, Of.COUNTS: KIND_COUNT, Of.GAUGES: KIND_GAUGE}
+NOTHING = {Of.CHECKS: "no check", Of.COUNTS: "no count", Of.GAUGES: "no gauge"}
+
+T = TypeVar("T")
 
 
-def chosen(threshold: Threshold, snapshot: Snapshot) -> Row | None:
-    """Return the sum of the rows that a threshold is about, a new one; None when there are none.
+def chosen(threshold: Threshold, snapshot: Snapshot) -> Row | Meter | None:
+    """Return the sum of the rows, or of the load test's own meters, that a threshold is about; None without any.
 
     A name is looked for among the requests, then the tasks, then the user classes: first as it is, then with its stars.
     """
+    if threshold.of in OWN:
+        kind = OWN[threshold.of]
+        own = [((key.name,), meter) for key, meter in snapshot.meters.items() if key.kind == kind]
+        found = _called(threshold.name, own) if threshold.name else [meter for _, meter in own]
+        return reduce(add, found) if found else None
+    return _rows_of(threshold, snapshot)
+
+
+def _rows_of(threshold: Threshold, snapshot: Snapshot) -> Row | None:
     if threshold.of is Of.PASSES and not threshold.name:
         return _sum(row for row in snapshot.rows.values() if row.key.kind == KIND_USER)
     if not threshold.name:
         return _sum(row for row in snapshot.rows.values() if row.key.kind == KIND_REQUEST)
-    pattern = re.compile(".*".join(map(re.escape, threshold.name.split("*"))), re.DOTALL)
     kinds = (KIND_USER,) if threshold.of is Of.PASSES else (KIND_REQUEST, KIND_TASK, KIND_USER)
     for kind in kinds:
-        rows = [row for row in snapshot.rows.values() if row.key.kind == kind]
-        exact = [row for row in rows if threshold.name in _names(row.key)]
-        if found := exact or [row for row in rows if any(map(pattern.fullmatch, _names(row.key)))]:
+        rows = [(_names(row.key), row) for row in snapshot.rows.values() if row.key.kind == kind]
+        if found := _called(threshold.name, rows):
             return _sum(found)
     return None
+
+
+def _called(name: str, items: Sequence[tuple[tuple[str, ...], T]]) -> list[T]:
+    """Return the items of which a name is `name`; without any, those that it matches with its stars."""
+    pattern = re.compile(".*".join(map(re.escape, name.split("*"))), re.DOTALL)
+    exact = [item for names, item in items if name in names]
+    return exact or [item for names, item in items if any(map(pattern.fullmatch, names))]
 
 
 def _names(key: Key) -> tuple[str, str]:
@@ -55,8 +77,10 @@ def _sum(rows: Iterable[Row]) -> Row | None:
     return total
 
 
-def measure(threshold: Threshold, row: Row | None, seconds: float) -> float | None:
+def measure(threshold: Threshold, row: Row | Meter | None, seconds: float) -> float | None:
     """Return the value that a threshold is about, in its unit; None when nothing was counted that could tell it."""
+    if isinstance(row, Meter):
+        return _own(threshold, row, seconds) if row.samples else None
     if row is None or not row.count:
         return None
     if threshold.of not in COUNTED:
@@ -67,6 +91,22 @@ def measure(threshold: Threshold, row: Row | None, seconds: float) -> float | No
     if threshold.unit in RATES:
         return number / seconds if seconds > 0 else None
     return float(number)
+
+
+def _own(threshold: Threshold, meter: Meter, seconds: float) -> float | None:
+    if threshold.of is Of.CHECKS:
+        return meter.passed / meter.samples
+    if threshold.of is Of.GAUGES:
+        return {"avg": meter.mean, "min": meter.lowest, "max": meter.highest, "last": meter.last}[threshold.statistic]
+    if threshold.unit is Unit.RATE:
+        return meter.sum / seconds if seconds > 0 else None
+    return float(meter.sum)
+
+
+def _difference(now: Row | Meter, before: Row | Meter) -> Row | Meter:
+    if isinstance(now, Meter) and isinstance(before, Meter):
+        return now - before
+    return now - before if isinstance(now, Row) and isinstance(before, Row) else now
 
 
 def _time(threshold: Threshold, row: Row) -> float | None:
@@ -90,7 +130,7 @@ class State:
     holds: bool = True
     crossed: float | None = None  # when it first did not hold, unix seconds
     worst: float | None = None  # the value with which a window first did not
-    past: deque[tuple[float, Row | None]] = field(default_factory=deque)
+    past: deque[tuple[float, Row | Meter | None]] = field(default_factory=deque)
 
 
 class Judge:
@@ -109,12 +149,12 @@ class Judge:
             if not state.holds and state.threshold.abort and moment.seconds >= state.threshold.delay:
                 self.sentence = self.sentence or f"{state.threshold.text}: {self.said(state.threshold, state.value)}"
 
-    def measured(self, state: State, moment: Moment) -> Row | None:
+    def measured(self, state: State, moment: Moment) -> Row | Meter | None:
         """Return what the report would count if the run ended now, of the rows that a threshold is about."""
         row, set_aside = chosen(state.threshold, moment.total), chosen(state.threshold, moment.baseline)
-        return row - set_aside if row and set_aside else row
+        return _difference(row, set_aside) if row and set_aside else row
 
-    def look(self, state: State, row: Row | None, seconds: float, at: float) -> None:
+    def look(self, state: State, row: Row | Meter | None, seconds: float, at: float) -> None:
         """Measure one threshold, over its window if it has one: only a whole window tells something."""
         threshold = state.threshold
         if threshold.window:
@@ -128,7 +168,7 @@ class Judge:
         if not state.holds and state.crossed is None:
             state.crossed, state.worst = at, value
 
-    def within(self, state: State, row: Row | None, seconds: float) -> tuple[Row | None, float]:
+    def within(self, state: State, row: Row | Meter | None, seconds: float) -> tuple[Row | Meter | None, float]:
         """Return what was counted in the window that ends now, and how long it is."""
         past = state.past
         if past and past[-1][0] > seconds:  # the metrics were reset
@@ -141,7 +181,7 @@ class Judge:
         since, before = past[0]
         if row is None or before is None:
             return row, seconds - since
-        return row - before, seconds - since
+        return _difference(row, before), seconds - since
 
     def is_met(self, threshold: Threshold, value: float) -> bool:
         if threshold.relative is None:
@@ -158,7 +198,8 @@ class Judge:
     def said(self, threshold: Threshold, value: float | None) -> str:
         """Return what was found, for people."""
         if value is None:
-            return f"it matched {f'nothing called {threshold.name!r}' if threshold.name else 'no request'}"
+            nothing = NOTHING.get(threshold.of, "no request")
+            return f"it matched {f'nothing called {threshold.name!r}' if threshold.name else nothing}"
         found = f"it was {thresholds.written(threshold.unit, value)}"
         if threshold.relative is None:
             return found

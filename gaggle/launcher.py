@@ -14,12 +14,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from gaggle import engine
+from gaggle import engine, parcel
 from gaggle._core import Arena
 from gaggle.channel import Channel, Message
 from gaggle.engine import Order
 from gaggle.errors import LoadTestError
-from gaggle.loadtest import LoadTest, load
+from gaggle.loadtest import LoadTest, load, local_files
+from gaggle.user import feeds
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 BROKEN = 70  # exit code of an engine that gaggle itself broke: EX_SOFTWARE of sysexits.h
@@ -58,6 +59,23 @@ class Launcher:
         engine.flush()  # what stays in a buffer would come out of every engine
         gc.collect()
         gc.freeze()
+
+    def parcel(self, message: Message) -> None:
+        """Hand the supervisor the load test's files, packed, in a memfd; or say why they cannot be sent to workers."""
+        load_test = self.loaded
+        fed = [each.path for each in feeds]
+        try:
+            packed = parcel.pack(parcel.gathered(load_test.path, [*local_files(load_test.path), *fed]))
+        except LoadTestError as error:
+            self.channel.send("refused", error=str(error))
+            return
+        except OSError as error:
+            self.channel.send("refused", error=f"{error.filename} cannot be read: {error.strerror}")
+            return
+        with open(os.memfd_create("gaggle-parcel"), "wb") as file:
+            file.write(packed)
+            file.flush()
+            self.channel.send("packed", fds=(file.fileno(),))
 
     def fork(self, message: Message) -> None:
         """Fork one engine; hand the supervisor its arena and its channel."""
@@ -118,6 +136,7 @@ class Launcher:
 
 HANDLERS: dict[str, Callable[[Launcher, Message], None]] = {
     "load": Launcher.load,
+    "parcel": Launcher.parcel,
     "fork": Launcher.fork,
     "errand": Launcher.errand,
 }

@@ -23,6 +23,7 @@ from gaggle.protocol import (
     Delta,
     Exit,
     Failed,
+    Fetch,
     Fewer,
     Freed,
     Go,
@@ -33,6 +34,7 @@ from gaggle.protocol import (
     Leaving,
     Message,
     More,
+    Piece,
     Ready,
     Refused,
     Stop,
@@ -51,6 +53,14 @@ CLOCK_BEATS = 10  # after which a worker knows its clock well enough to be judge
 
 
 @dataclass(frozen=True, slots=True)
+class Shipment:
+    """The load test, for workers that come without one."""
+
+    digest: str
+    pieces: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Terms:
     """What the manager decides by. Times are seconds; a lease is `lease` long, `slack` is for engines to be ended."""
 
@@ -58,6 +68,7 @@ class Terms:
     expect: int
     hash: str
     options: dict[str, Any]
+    shipment: Shipment | None = None
     seed: int = 0
     shared: Any = None
     no_hash_check: bool = False
@@ -231,6 +242,9 @@ class Manager:
         if isinstance(message, Hello):
             self.greet(peer, message, now_ns)
             return
+        if isinstance(message, Fetch) and peer not in self.peers:
+            self.hand_out(peer, message.part)
+            return
         node = self.peers.get(peer)
         if node is None:
             raise ProtocolError(f"{type(message).__name__} before a Hello")
@@ -260,6 +274,19 @@ class Manager:
             self.join(peer, hello, now_ns)
         else:
             self.rejoin(peer, node, hello, now_ns)
+
+    def hand_out(self, peer: bytes, part: int) -> None:
+        """Send a piece of the load test to a worker that came without one; it joins in a session of its own."""
+        shipment = self.terms.shipment
+        if shipment is None:
+            self.dismiss(peer, "it has no load test: name its file, or start the manager with --ship")
+        elif part >= len(shipment.pieces):
+            raise ProtocolError(f"there is no piece {part} of the load test")
+        else:
+            if part == 0:
+                self.line("INFO", "sending the load test to a worker")
+            piece = Piece(shipment.digest, part, len(shipment.pieces), shipment.pieces[part])
+            self.outbox.append((peer, piece))
 
     def may_differ(self, hello: Hello) -> bool:
         level = "ignoring" if self.terms.no_hash_check else "refusing it"

@@ -12,13 +12,26 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from gaggle import units
+from gaggle import parcel, units
 from gaggle.errors import InvalidOption, LoadTestError, ProtocolError
 from gaggle.joining import Token, address_for_others, join_command, remove_token, write_token
 from gaggle.keeping import Keeper
 from gaggle.ledger import Ledger, healths
 from gaggle.logs import LOGGER
-from gaggle.manager import Counted, Ended, Halted, Happened, Line, Manager, Missing, Noted, Resumed, Started, Terms
+from gaggle.manager import (
+    Counted,
+    Ended,
+    Halted,
+    Happened,
+    Line,
+    Manager,
+    Missing,
+    Noted,
+    Resumed,
+    Shipment,
+    Started,
+    Terms,
+)
 from gaggle.metrics import Snapshot
 from gaggle.options import SPECS, Options, Role, flag, written
 from gaggle.policy import versions
@@ -63,7 +76,8 @@ class Managing:
             self.open_file()
             supervisor.settle()
             LOGGER.info("initializing user states...")
-            self.manager = Manager(self.terms(self.before.shared if self.before else await supervisor.prepare_shared()))
+            shared = self.before.shared if self.before else await supervisor.prepare_shared()
+            self.manager = Manager(self.terms(shared, await self.shipment()))
             self.open_door()
             if self.before:
                 self.take_up(self.before)
@@ -103,13 +117,21 @@ class Managing:
         supervisor = self.supervisor
         return self.began_at + supervisor.plan.ramp_seconds if supervisor.options.reset_metrics else float("inf")
 
-    def terms(self, shared: Any) -> Terms:
+    async def shipment(self) -> Shipment | None:
+        """Return the load test for workers that come without one, if it is to be sent."""
+        if not self.supervisor.options.ship:
+            return None
+        data = await self.supervisor.crew.parcel()
+        return Shipment(parcel.digest_of(data), parcel.pieces_of(data))
+
+    def terms(self, shared: Any, shipment: Shipment | None) -> Terms:
         options = self.supervisor.options
         return Terms(
             plan=self.supervisor.plan,
             expect=options.expect_workers,
             hash=self.supervisor.description["hash"],
             options={**sent(options), "own": self.supervisor.own},
+            shipment=shipment,
             lease=options.lease,
             seed=self.supervisor.seed,
             shared=shared,
@@ -147,7 +169,7 @@ class Managing:
             LOGGER.warning("the gaggle is open: whoever reaches port %d takes part in it", self.transport.port)
             return
         write_token(self.token, self.transport.port)
-        file = str(self.supervisor.parsed.file)
+        file = None if options.ship else str(self.supervisor.parsed.file)
         command = join_command(self.token, file, address_for_others(host), self.transport.port)
         self.say(f"Workers on this machine join by themselves; on another machine:\n  {command}\n")
 

@@ -5,10 +5,24 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from operator import add, attrgetter, sub
 from typing import NamedTuple, TypeVar
 
-from gaggle._core import KIND_REQUEST, KIND_TASK, KIND_USER, Arena, Histogram, Total, pack_numbers, unpack_numbers
+from gaggle._core import (
+    KIND_CHECK,
+    KIND_COUNT,
+    KIND_GAUGE,
+    KIND_REQUEST,
+    KIND_TASK,
+    KIND_USER,
+    Arena,
+    Histogram,
+    Total,
+    pack_numbers,
+    unpack_numbers,
+)
+from gaggle.meters import MILLION, Meter
 
 OTHER = "(other)"  # what came after the last name that the arena had room for
 AGGREGATED = "Aggregated"
@@ -22,7 +36,7 @@ _counts: Callable[[Row], tuple[int, ...]] = attrgetter(*COUNTERS)
 
 
 class Key(NamedTuple):
-    """What a row counts. The label is a request's method, a task's user class, and empty for a user class."""
+    """What a row or meter counts. The label is a request's method, a task's user class, and else empty."""
 
     kind: int
     label: str
@@ -149,6 +163,7 @@ class Snapshot:
     users_exited: int = 0
     names_lost: int = 0
     errors_lost: int = 0
+    meters: dict[Key, Meter] = field(default_factory=dict, kw_only=True)
 
     @classmethod
     def empty(cls) -> Snapshot:
@@ -167,6 +182,7 @@ class Snapshot:
             {(error.key, error.text): error for error in errors},
             source.lag(),
             *(getattr(source, name) for name in NUMBERS),
+            meters=_busy(_read_meters(source)),
         )
 
     def requests(self) -> list[Row]:
@@ -180,6 +196,25 @@ class Snapshot:
     def users(self) -> list[Row]:
         """Return the rows of user classes by name, `(other)` last."""
         return self._of(KIND_USER)
+
+    def counts(self) -> list[tuple[str, Meter]]:
+        """Return the counts of the load test's own by name, `(other)` last; `gauges` and `checks` alike."""
+        return self._meters_of(KIND_COUNT)
+
+    def gauges(self) -> list[tuple[str, Meter]]:
+        return self._meters_of(KIND_GAUGE)
+
+    def checks(self) -> list[tuple[str, Meter]]:
+        return self._meters_of(KIND_CHECK)
+
+    def _meters_of(self, kind: int) -> list[tuple[str, Meter]]:
+        found = [(key.name, meter) for key, meter in self.meters.items() if key.kind == kind]
+        return sorted(found, key=lambda item: (item[0] == OTHER, item[0]))
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request, task, user or meter counts anything, and no error."""
+        return not (self.rows or self.errors or self.meters)
 
     def _of(self, kind: int) -> list[Row]:
         rows = (row for row in self.rows.values() if row.key.kind == kind)
@@ -209,6 +244,8 @@ class Snapshot:
                 self.rows[key] = row.copy()
         for name, error in other.errors.items():
             self._put_error(name, self.errors[name] + error if name in self.errors else error)
+        for key, meter in other.meters.items():
+            self.meters[key] = self.meters[key] + meter if key in self.meters else meter
         self.lag.merge(other.lag)
         for number in NUMBERS:
             setattr(self, number, getattr(self, number) + getattr(other, number))
@@ -238,14 +275,22 @@ class Snapshot:
             _later(self.errors, other.errors),
             self.lag - other.lag,
             *map(sub, _numbers(self), _numbers(other)),
+            meters=_busy(
+                (key, self.meters.get(key, Meter()) - other.meters.get(key, Meter()))
+                for key in self.meters | other.meters
+            ),
         )
 
     def halves(self) -> tuple[Snapshot, Snapshot]:
-        """Return two snapshots, each with about half of the rows and errors, that add up to this one."""
-        rows, errors = list(self.rows.items()), list(self.errors.items())
-        middle, half = len(rows) // 2, len(errors) // 2
-        second = Snapshot(rows=dict(rows[middle:]), errors=dict(errors[half:]))
-        return replace(self, rows=dict(rows[:middle]), errors=dict(errors[:half])), second
+        """Return two snapshots, each with about half of the rows, errors and meters, that add up to this one."""
+        rows, errors, meters = _halves(self.rows), _halves(self.errors), _halves(self.meters)
+        second = Snapshot(rows=rows[1], errors=errors[1], meters=meters[1])
+        return replace(self, rows=rows[0], errors=errors[0], meters=meters[0]), second
+
+    @property
+    def can_be_halved(self) -> bool:
+        """Whether `halves` gives two that are smaller."""
+        return max(len(self.rows), len(self.errors), len(self.meters)) > 1
 
     def pack(self) -> bytes:
         """Return the snapshot as bytes: a few hundred a row, most of them its histograms. See Packer."""
@@ -264,6 +309,8 @@ NUMBERS = ("users_running", "users_started", "users_exited", "names_lost", "erro
 _numbers: Callable[[Snapshot], tuple[int, ...]] = attrgetter(*NUMBERS)
 
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 def _combined(left: dict[T, int], right: dict[T, int], how: Callable[[int, int], int]) -> dict[T, int]:
@@ -281,6 +328,20 @@ def _read_rows(source: Arena | Total) -> Iterator[Row]:
     for kind, label, name, counts, minimum, maximum, statuses, times, first_byte in source.rows():
         numbers = (*counts, minimum, maximum)
         yield Row(Key(kind, label, name), *numbers, statuses=statuses, times=times, first_byte=first_byte)
+
+
+def _read_meters(source: Arena | Total) -> Iterator[tuple[Key, Meter]]:
+    for kind, name, samples, failed, millionths, lowest, highest, last, last_ns in source.meters():
+        yield Key(kind, "", name), Meter(samples, failed, millionths, lowest, highest, last, last_ns // 1_000)
+
+
+def _busy(meters: Iterable[tuple[Key, Meter]]) -> dict[Key, Meter]:
+    return {key: meter for key, meter in meters if not meter.idle}
+
+
+def _halves(table: dict[K, V]) -> tuple[dict[K, V], dict[K, V]]:
+    items = list(table.items())
+    return dict(items[: len(items) // 2]), dict(items[len(items) // 2 :])
 
 
 def _read_error(kind: int, label: str, name: str, text: str, count: int, first_ns: int, last_ns: int) -> ErrorRow:
@@ -309,11 +370,13 @@ def _later(
 # core/packed.pxi reads it too.
 
 MAGIC = b"gaggle"
-VERSION = 1
+VERSION = 2
 HEAD = struct.Struct(">6sBII")  # magic, version, how many numbers, bytes of the texts
 MOST = 2**52  # of any number: 140 years in us; 2,000 of them can be added without overflow anywhere
 PER_ROW = 3 + len(COUNTERS) + 2 + 1 + 2  # kind, label, name; counters; minimum, maximum; statuses; two histograms
 PER_ERROR = 7  # kind, label, name, text, count, first, last
+LARGEST_SUM = 2**62  # of a meter: Python adds without overflow, and what is packed has 63 bits
+HALVES, DOUBLE = struct.Struct(">II"), struct.Struct(">d")
 
 
 class Packer:
@@ -356,11 +419,11 @@ class Unpacker:
         self.histogram_at = self.texts_end = self.text_at + texts
         self.at = 0
 
-    def take(self, count: int, least: int = 0) -> list[int]:
-        """Return the next `count` numbers, none of them below `least`."""
+    def take(self, count: int, least: int = 0, most: int = MOST) -> list[int]:
+        """Return the next `count` numbers, none of them below `least` or above `most`."""
         taken = self.numbers[self.at : self.at + count]
         self.at += count
-        if len(taken) < count or (count and not least <= min(taken) <= max(taken) <= MOST):
+        if len(taken) < count or (count and not least <= min(taken) <= max(taken) <= most):
             raise ValueError("a packed snapshot with numbers that are missing or out of range")
         return taken
 
@@ -380,6 +443,13 @@ class Unpacker:
             raise ValueError(f"a packed snapshot with a row of kind {kind}")
         return Key(kind, self.text(label), self.text(name))
 
+    def double(self) -> float:
+        """Return the next two numbers as the double whose halves they are; it is finite."""
+        (value,) = DOUBLE.unpack(HALVES.pack(*self.take(2, most=2**32 - 1)))
+        if not isfinite(value):
+            raise ValueError("a packed snapshot with a value that is no number")
+        return float(value)
+
     def end(self) -> None:
         """Nothing may be left, and nothing may have been read twice."""
         if (self.at, self.text_at, self.histogram_at) != (len(self.numbers), self.texts_end, len(self.data)):
@@ -389,12 +459,24 @@ class Unpacker:
 def _pack(snapshot: Snapshot) -> bytes:
     packer = Packer()
     packer.numbers += [len(snapshot.rows), len(snapshot.errors), packer.histogram(snapshot.lag), *_numbers(snapshot)]
+    packer.numbers.append(len(snapshot.meters))
     for row in snapshot.rows.values():
         _pack_row(packer, row)
     for error in snapshot.errors.values():
         packer.numbers += error.key.kind, packer.text(error.key.label), packer.text(error.key.name)
         packer.numbers += packer.text(error.text), error.count, round(error.first * 1e6), round(error.last * 1e6)
+    for key, meter in snapshot.meters.items():
+        _pack_meter(packer, key, meter)
     return packer.bytes()
+
+
+def _pack_meter(packer: Packer, key: Key, meter: Meter) -> None:
+    whole, millionths = divmod(meter.millionths, MILLION)
+    packer.numbers += key.kind, packer.text(key.name), meter.samples, meter.failed
+    packer.numbers += max(-LARGEST_SUM, min(whole, LARGEST_SUM)), millionths, meter.lowest is not None
+    for value in (meter.lowest or 0.0, meter.highest or 0.0, meter.last):
+        packer.numbers += HALVES.unpack(DOUBLE.pack(value))
+    packer.numbers.append(meter.last_us)
 
 
 def _pack_row(packer: Packer, row: Row) -> None:
@@ -409,12 +491,13 @@ def _pack_row(packer: Packer, row: Row) -> None:
 def _unpack(data: bytes) -> Snapshot:
     parts = Unpacker(data)
     rows, errors, lag = parts.take(3)
-    users, lost = parts.take(3, least=-MOST), parts.take(2)
+    users, (*lost, meters) = parts.take(3, least=-MOST), parts.take(3)
     snapshot = Snapshot({}, {}, parts.histogram(lag), *users, *lost)
     snapshot.rows = _table(_unpack_rows(parts, rows))
     snapshot.errors = {(error.key, error.text): error for error in _unpack_errors(parts, errors)}
+    snapshot.meters = dict(_unpack_meters(parts, meters))
     parts.end()
-    if (len(snapshot.rows), len(snapshot.errors)) != (rows, errors):
+    if (len(snapshot.rows), len(snapshot.errors), len(snapshot.meters)) != (rows, errors, meters):
         raise ValueError("a packed snapshot with the same row twice")
     return snapshot
 
@@ -442,3 +525,18 @@ def _unpack_errors(parts: Unpacker, count: int) -> Iterator[ErrorRow]:
     for _ in range(count):
         (kind, label, name, text), (seen,), (first, last) = parts.take(4), parts.take(1, least=-MOST), parts.take(2)
         yield ErrorRow(parts.key(kind, label, name), parts.text(text), seen, _seconds(first), _seconds(last))
+
+
+def _unpack_meters(parts: Unpacker, count: int) -> Iterator[tuple[Key, Meter]]:
+    for _ in range(count):
+        kind, name, samples, failed = parts.take(4)
+        (whole,), (millionths,), (has_ends,) = (
+            parts.take(1, -LARGEST_SUM, LARGEST_SUM), parts.take(1, most=MILLION - 1), parts.take(1, most=1)
+        )  # fmt: skip
+        if kind not in (KIND_COUNT, KIND_GAUGE, KIND_CHECK):
+            raise ValueError(f"a packed snapshot with a meter of kind {kind}")
+        lowest, highest, last, (last_us,) = parts.double(), parts.double(), parts.double(), parts.take(1)
+        meter = Meter(samples, failed, whole * MILLION + millionths, last=last, last_us=last_us)
+        if has_ends:
+            meter = replace(meter, lowest=lowest, highest=highest)
+        yield Key(kind, "", parts.text(name)), meter

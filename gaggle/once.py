@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from gaggle.choice import choose, chosen
 from gaggle.engine import give_own
 from gaggle.errors import InvalidOption, LoadTestError
-from gaggle.loadtest import MODULE_NAME, LoadTest, UserClass, load, marked, own_class, user_class
+from gaggle.loadtest import MODULE_NAME, UserClass, load, marked, own_class, user_class
 from gaggle.logs import LOGGER
 from gaggle.options import Options, usable_cores
 from gaggle.own import MARK as OWN_MARK
@@ -59,25 +60,26 @@ def run_once(parsed: Parsed, say: Callable[[str], None]) -> bool:
     file = load_test_of(parsed)
     check(parsed, usable_cores())
     load_test = load(str(file))
-    own = load_test.describe()["own"]
+    described = load_test.describe()
+    own = described["own"]
     parsed = settled(parsed, specs_of(own), defaults_of(own), load_test.defaults)
     for line in (*parsed.warnings, *check(parsed, usable_cores())):
         LOGGER.warning("%s", line)
     check_required(parsed)
     give_own(load_test, dict(parsed.own))
-    item, settings = chosen(load_test, parsed.options, say), settings_of(parsed.options)
+    kept = choose(described["classes"], parsed.options, dict(parsed.sources))
+    item, settings = first(load_test.chosen(chosen(kept)), say), settings_of(parsed.options)
     way = itinerary(item, parsed.options, load_test.test_starts, load_test.test_stops, load_test.hooks)
     found = visit(way, settings, parsed.options.seed or 0, Trace(say, settings))
     say(summary(found))
     return found.ok
 
 
-def chosen(load_test: LoadTest, options: Options, say: Callable[[str], None]) -> UserClass:
-    """Return the user class whose user is run: the first of those that are asked for."""
-    first, *others = load_test.classes
-    if others:
-        say(f"{first.name} is the first of {1 + len(others)} user classes: --once with another name runs that one.\n")
-    return first
+def first(classes: Sequence[UserClass], say: Callable[[str], None]) -> UserClass:
+    """Return the user class whose user is run: the first of those that take part."""
+    if others := len(classes) - 1:
+        say(f"{classes[0].name} is the first of {1 + others} user classes: name another behind the load test.\n")
+    return classes[0]
 
 
 def itinerary(

@@ -440,6 +440,8 @@ class Options:
     lease: float = option(GAGGLE, 10.0, SOME_TIME, "How long workers run on when the manager is not heard",
         metavar="TIME", roles=Role.MANAGER, sent=False)
     no_hash_check: bool = switch(GAGGLE, "Let in workers with another load test", roles=Role.MANAGER, sent=False)
+    ship: bool = switch(GAGGLE, "Manager: send the load test to workers; worker: take the manager's",
+        roles=Role.MANAGER | Role.WORKER, sent=False)
     on_worker_loss: str = option(GAGGLE, "redistribute", units.word("redistribute", "continue", "stop"),
         "What becomes of a lost worker's users", metavar="WHAT", roles=Role.MANAGER, sent=False)
     rebalance: bool = switch(GAGGLE, "Give workers that come while the test runs a share of the users",
@@ -485,6 +487,7 @@ NEEDS = {
 CONFLICTS = (
     ("manager", "worker", "a process leads a gaggle or takes part in one"),
     ("verbose", "quiet", "one asks for more lines, the other for fewer"),
+    ("ship", "open_gaggle", "a load test is sent only between machines that have proved that they know the join token"),
     ("max_connection_age", "no_keepalive", "connections that serve one request do not age"),
     ("startup_time", "hatch_rate", "each says how fast users start"),
     ("decrease_time", "decrease_rate", "each says how fast users leave"),

@@ -44,6 +44,12 @@ class Hello(Message, frozen=True):
     test: Name = ""
 
 
+class Fetch(Message, frozen=True):
+    """In place of a Hello, from a worker that was started without a load test: send me this part of yours."""
+
+    part: Number
+
+
 class Ready(Message, frozen=True):
     """The users of this epoch are prepared: waiting for the go-ahead."""
 
@@ -162,6 +168,15 @@ class Refused(Message, frozen=True):
     reason: Text
 
 
+class Piece(Message, frozen=True):
+    """A part of the load test as parcel.py packs it. `digest` is of the whole: of another load test it is another."""
+
+    digest: Name
+    part: Number
+    parts: Number
+    data: Data
+
+
 class Assign(Message, frozen=True):
     """The worker's users. `options` are those that lead; `shared` is what @test_start returned.
 
@@ -228,8 +243,10 @@ class Exit(Message, frozen=True):
     """Everything is counted: end."""
 
 
-WORKER_SAYS = Hello | Ready | Beat | Delta | Health | Trouble | Interrupted | Leaving | Stopped | Freed | Failed | Bye
-MANAGER_SAYS = Welcome | Refused | Assign | Go | More | Fewer | Lease | Ack | Stop | Exit
+WORKER_SAYS = (
+    Hello | Fetch | Ready | Beat | Delta | Health | Trouble | Interrupted | Leaving | Stopped | Freed | Failed | Bye
+)
+MANAGER_SAYS = Welcome | Refused | Piece | Assign | Go | More | Fewer | Lease | Ack | Stop | Exit
 
 
 def stay(state: str, *kinds: type[Message]) -> dict[type[Message], str]:
@@ -241,7 +258,7 @@ def stay(state: str, *kinds: type[Message]) -> dict[type[Message], str]:
 TOLD = (Beat, Delta, Health, Freed, Interrupted, Trouble)
 LAST: dict[type[Message], str] = {Failed: "gone", Bye: "gone"}
 FROM_WORKER: dict[str, dict[type[Message], str]] = {
-    "new": {Hello: "greeted"},
+    "new": {Hello: "greeted", Fetch: "new"},
     # It holds no users. Words of an epoch that was taken away may still be on their way.
     "greeted": stay("greeted", *TOLD, Leaving, Ready, Stopped) | LAST,
     "preparing": stay("preparing", *TOLD) | {Leaving: "stopping", Ready: "ready", Stopped: "stopped"} | LAST,
@@ -255,6 +272,7 @@ FROM_WORKER: dict[str, dict[type[Message], str]] = {
 # What may arrive from the manager, by the worker's own state.
 GIVEN = (More, Fewer, Lease, Ack)
 FROM_MANAGER: dict[str, dict[type[Message], str]] = {
+    "fetching": {Piece: "fetching", Refused: "ended"},
     "greeting": {Welcome: "waiting", Refused: "ended", Exit: "ended"},
     "waiting": stay("waiting", *GIVEN, Go, Stop) | {Assign: "preparing", Exit: "ended"},
     "preparing": stay("preparing", *GIVEN) | {Assign: "preparing", Stop: "stopping", Exit: "ended"},

@@ -30,7 +30,7 @@ class Moment:
     @cached_property
     def measured(self) -> Snapshot:
         """What the report would count if the run ended now."""
-        return self.total - self.baseline if self.baseline.rows else self.total
+        return self.total if self.baseline.idle else self.total - self.baseline
 
     @property
     def seconds(self) -> float:

@@ -17,6 +17,7 @@ from gaggle import configfile, units
 from gaggle.commandline import Line, Said, cut, flags_of
 from gaggle.configfile import Table
 from gaggle.errors import InvalidOption
+from gaggle.foreign import INSTEAD
 from gaggle.options import CONFLICTS, MASK, SPECS, Kind, Options, Spec, variable
 
 DEFAULT_FILE = Path("loadtest.py")
@@ -48,6 +49,8 @@ class Unknown(NamedTuple):
 
     def error(self) -> InvalidOption:
         """Return the error that there is no such option."""
+        if self.name in INSTEAD:
+            return InvalidOption(self.source, self.value, f"gaggle has no {self.name}: {INSTEAD[self.name]}.")
         return InvalidOption(self.source, self.value, NO_SUCH + _hint(self.name, self.names))
 
 
@@ -105,7 +108,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str], file: str | None = No
     leaving = {name: raw for name, raw in flags.items() if name in ("help", "version")}
     if leaving:
         return _filled(parsed, leaving)
-    _refuse_words(line, parsed.file, file)
+    _take_words(line, parsed.file, file)
     tables = _tables(flags, environ)
     parsed, unknown = _read(replace(parsed, asked=Asked(tuple(argv), {}, environ, tables, file)), line)
     if unknown and parsed.file is None:
@@ -132,10 +135,10 @@ def settled(
     warnings = tuple(_misspelled(asked.environ, specs))
     start = Parsed(Options(), {}, parsed.file, warnings, own_defaults, specs, asked)
     line = cut(asked.argv, specs)
+    _take_words(line, parsed.file, asked.file)
     read, unknown = _read(start, line)
     if unknown:
         raise unknown[0].error()
-    _refuse_words(line, parsed.file, asked.file)
     return with_defaults(read, defaults)
 
 
@@ -270,14 +273,18 @@ def _load_test(line: Line, settled: str | None) -> Path | None:
     return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
 
 
-def _refuse_words(line: Line, file: Path | None, settled: str | None) -> None:
-    """Refuse words beside FILE, as soon as no flag could want them."""
+def _take_words(line: Line, file: Path | None, settled: str | None) -> None:
+    """Take words beside FILE for names of user classes, as soon as no flag could want them; refuse another FILE."""
     words = [word.text for word in line.words]
     named = [word for word in words if Path(word) == file] if settled is None else []
     if named:
         words.remove(named[0])
-    if words and not line.strangers:
-        raise InvalidOption("FILE", words[0], f"Only one load test runs at a time, and {file} is given already.")
+    if line.strangers:
+        return
+    for word in words:
+        if "/" in word or word.endswith(".py"):
+            raise InvalidOption("FILE", word, f"Only one load test runs at a time, and {file} is given already.")
+        line.said.append(Said("classes", "CLASS", word))
 
 
 # The environment.

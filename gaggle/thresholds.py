@@ -8,7 +8,7 @@
                 a number (of failures or counts), a rate (500/s, 30/m), a size (10MiB, or 1MiB/s), or +10% of baseline
 
 k6's metrics are taken: http_req_duration, http_req_waiting, http_req_failed, http_reqs, iterations, data_received,
-data_sent. Nothing is measured here; judge.py does.
+data_sent. What a load test counts itself is checks, counts and gauges. Nothing is measured here; judge.py does.
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ class Of(enum.Enum):
     PASSES = "how many passes users made"
     BYTES_IN = "bytes received"
     BYTES_OUT = "bytes sent"
+    CHECKS = "how many checks passed"
+    COUNTS = "what the load test counts"
+    GAUGES = "the values of the load test's gauges"
 
 
 OPS: dict[str, Callable[[float, float], bool]] = {
@@ -67,8 +70,9 @@ WORDS: dict[str, tuple[Of, tuple[Unit, ...]]] = {
     "bytes_out": (Of.BYTES_OUT, (Unit.BYTE_RATE, Unit.BYTES)),
 }
 
-# k6's metrics: what is measured, and which of its words it has, with their unit. None: statistics of times.
-K6: dict[str, tuple[Of, dict[str, Unit] | None]] = {
+# k6's metrics, and the load test's own: what is measured, and which words there are, with their unit. None: statistics
+# of times.
+METRICS: dict[str, tuple[Of, dict[str, Unit] | None]] = {
     "http_req_duration": (Of.TIMES, None),
     "http_req_waiting": (Of.FIRST_BYTE, None),
     "http_req_failed": (Of.FAILURES, {"rate": Unit.SHARE}),
@@ -76,6 +80,9 @@ K6: dict[str, tuple[Of, dict[str, Unit] | None]] = {
     "iterations": (Of.PASSES, {"count": Unit.COUNT, "rate": Unit.RATE}),
     "data_received": (Of.BYTES_IN, {"count": Unit.BYTES, "rate": Unit.BYTE_RATE}),
     "data_sent": (Of.BYTES_OUT, {"count": Unit.BYTES, "rate": Unit.BYTE_RATE}),
+    "checks": (Of.CHECKS, {"rate": Unit.SHARE}),
+    "counts": (Of.COUNTS, {"sum": Unit.COUNT, "rate": Unit.RATE}),
+    "gauges": (Of.GAUGES, dict.fromkeys(("avg", "min", "max", "last"), Unit.COUNT)),
 }
 
 _METRIC = re.compile(r"\s*([a-z_]+)\s*(?:\{([^{}]*)\})?\s*:(?!//)\s*(.*)", re.DOTALL)
@@ -94,8 +101,9 @@ _PER = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0}
 class Threshold:
     """One demand. Times are microseconds, shares parts of 1, rates a second; `window` and `delay` seconds, 0 is none.
 
-    `statistic` is `p95`, `mean`, `min`, `max` of times, or "". `name` is what to look at, "" all requests. `relative`:
-    the limit is this share above (or below) what the baseline has, and `limit` means nothing.
+    `statistic` is `p95`, `mean`, `min`, `max` of times, `avg`, `min`, `max`, `last` of gauges, or "". `name` is what to
+    look at, "" all of the kind. `relative`: the limit is this share above (or below) what the baseline has, and `limit`
+    means nothing.
     """
 
     text: str
@@ -125,13 +133,13 @@ def parse(text: str) -> Threshold:
     """Return the threshold that `text` demands. Raises ValueError with a reason that can follow an option's name."""
     found = _METRIC.fullmatch(text)
     metric, tags, rest = found.groups() if found else ("", None, text)
-    if metric and metric not in K6:
-        raise ValueError(f"has no metric {metric!r}: there are {units.listed(tuple(K6))}")
+    if metric and metric not in METRICS:
+        raise ValueError(f"has no metric {metric!r}: there are {units.listed(tuple(METRICS))}")
     parts = _EXPRESSION.fullmatch(rest)
     if parts is None:
         raise ValueError(f"must be what, how and how much, {EXAMPLE}")
     what = parts["what"]
-    of, allowed, statistic = _of_k6(metric, what) if metric else _of_word(what)
+    of, allowed, statistic = _of_metric(metric, what) if metric else _of_word(what)
     relative = _relative(parts["limit"])
     unit, limit = (allowed[0], 0.0) if relative is not None else _limit(parts["limit"], allowed, metric != "")
     return Threshold(
@@ -155,13 +163,13 @@ def _of_word(what: str) -> tuple[Of, tuple[Unit, ...], str]:
     return Of.TIMES, (Unit.TIME,), _statistic(what, tuple(WORDS))
 
 
-def _of_k6(metric: str, what: str) -> tuple[Of, tuple[Unit, ...], str]:
-    of, words = K6[metric]
+def _of_metric(metric: str, what: str) -> tuple[Of, tuple[Unit, ...], str]:
+    of, words = METRICS[metric]
     if words is None:
         return of, (Unit.TIME,), _statistic(what, ())
     if what not in words:
         raise ValueError(f"says {what!r} of {metric}, which has {units.listed(tuple(words))}")
-    return of, (words[what],), ""
+    return of, (words[what],), what if of is Of.GAUGES else ""
 
 
 def _statistic(what: str, others: tuple[str, ...]) -> str:

@@ -175,6 +175,12 @@ def significant(value: float) -> str:
     return text.rstrip("0").rstrip(".") if digits else text
 
 
+def number(value: float) -> str:
+    """Return any number: whole ones with commas, others as `significant` does, `-` before those below 0."""
+    text = thousands(int(abs(value))) if value == int(value) else significant(abs(value))
+    return f"-{text}" if value < 0 else text
+
+
 def milliseconds(us: float) -> str:
     """Return a time given in microseconds as milliseconds, as `significant` does: 420 is `0.42`."""
     return significant(us / 1_000)

@@ -15,10 +15,11 @@ NONE: Mapping[str, Any] = MappingProxyType({})
 _KEPT = "\xa0"  # a blank at which textwrap does not break
 
 _BEGIN = """\
-Usage: gaggle [FILE] [OPTIONS]
+Usage: gaggle [FILE [CLASS...]] [OPTIONS]
 
 Run the load test FILE: users, written in async Python, send requests from all
-usable cores. Without FILE it is loadtest.py in the working directory.
+usable cores. Without FILE it is loadtest.py in the working directory. CLASS is a user
+class to run, as with --classes.
 """
 _END = """\
 TIME is a number of seconds, or 20s, 1h30m, 1.5s, 500ms. SIZE is a number of

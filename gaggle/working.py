@@ -10,17 +10,20 @@ import socket
 import time
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from gaggle import logs
+from gaggle import logs, parcel
 from gaggle.errors import InvalidOption, LoadTestError, ProtocolError
+from gaggle.fetcher import Fetcher, Unpack
 from gaggle.joining import NoToken, find_token
 from gaggle.logs import LOGGER
 from gaggle.metrics import Snapshot
 from gaggle.options import usable_cores
 from gaggle.plan import Block, Plan
 from gaggle.policy import settings_of
-from gaggle.protocol import Exit, Hello, Stop, Welcome, Work, decode_manager, encode
+from gaggle.protocol import Exit, Hello, Message, Stop, Welcome, Work, decode_manager, encode
+from gaggle.sources import DEFAULT_FILE
 from gaggle.supervisor import Outcome, Supervisor, with_signals
 from gaggle.transport import LAST_SECONDS, Closed, Reason, WorkerTransport, resolve
 from gaggle.worker import Add, Allow, Deed, Drop, End, Halt, Kill, Numbers, Prepare, Start, Worker
@@ -44,7 +47,8 @@ class Working:
         self.session: WorkerTransport | None = None
         self.next_try = 0.0
         self.alone_since = time.monotonic()
-        self.was_joined = self.was_told_to_stop = self.is_over = False
+        self.was_joined = self.was_told_to_stop = self.is_over = self.is_fetched = False
+        self.speaker: Worker | Fetcher = Fetcher()
         self.signals = 0
         self.watching: asyncio.Task[None] | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -56,6 +60,18 @@ class Working:
 
     async def run(self) -> Outcome:
         """Work until the end."""
+        if not self.takes_load_test():
+            await self.work()
+            return self.outcome
+        with TemporaryDirectory(prefix="gaggle-", ignore_cleanup_errors=True) as home:
+            self.home = Path(home)
+            await self.fetch()
+            if not self.is_over:
+                await self.work()
+        return self.outcome
+
+    async def work(self) -> None:
+        """Import the load test, and serve the manager."""
         await self.supervisor.describe()
         options = self.supervisor.options
         try:
@@ -63,7 +79,7 @@ class Working:
             self.supervisor.begin_records()
             self.supervisor.may_reset = self.supervisor.ends_by_itself = False
             self.supervisor.on_dropped = self.dropped
-            self.worker = Worker(self.hello(), state="waiting")
+            self.speaker = self.worker = Worker(self.hello(), state="waiting")
             LOGGER.info("worker connecting to manager at tcp://%s:%d", options.manager_host, options.manager_port)
             while not self.is_over:
                 await self.keep_session()
@@ -73,7 +89,44 @@ class Working:
             self.supervisor.crew.close()
             if self.session:
                 self.session.close(LAST_SECONDS)
-        return self.outcome
+
+    # The load test, where it comes from the manager.
+
+    def takes_load_test(self) -> bool:
+        """Whether the manager's load test is to be run: none is given, or it was asked for. Raises InvalidOption."""
+        parsed = self.supervisor.parsed
+        if parsed.options.ship and parsed.file not in (None, DEFAULT_FILE):
+            detail = f"With {parsed.sources['ship']} a worker runs the manager's load test: do not name another."
+            raise InvalidOption("FILE", parsed.file, detail)
+        if parsed.file is None and parsed.options.open_gaggle:
+            detail = "No load test is given, and a worker of an open gaggle takes none from its manager: gaggle FILE."
+            raise InvalidOption("FILE", "", detail)
+        return parsed.file is None or parsed.options.ship
+
+    async def fetch(self) -> None:
+        """Take the manager's load test; it lives in a directory of its own until the end."""
+        options = self.supervisor.options = self.supervisor.parsed.options
+        with_signals(self.signalled)
+        LOGGER.info("asking the manager at tcp://%s:%d for its load test", options.manager_host, options.manager_port)
+        try:
+            while not self.is_over and not self.is_fetched:
+                await self.keep_session()
+                await asyncio.sleep(TICK_SECONDS)
+        finally:
+            if self.session:
+                self.session.close()
+            self.session, self.next_try, self.alone_since = None, 0.0, time.monotonic()
+
+    def unpack(self, deed: Unpack) -> None:
+        """Write the load test where only this user can read it."""
+        try:
+            file = parcel.write(deed.parcel, self.home)
+        except LoadTestError as error:
+            self.end(str(error))
+            return
+        self.supervisor.parsed = replace(self.supervisor.parsed, file=file)
+        self.is_fetched = True
+        LOGGER.info("received %s and %d more files", deed.parcel.load_test, len(deed.parcel.files) - 1)
 
     def hello(self) -> Hello:
         return Hello(
@@ -109,10 +162,11 @@ class Working:
         self.session.connect(addresses, keys)
 
     def opened(self) -> None:
-        if not self.was_joined:
-            LOGGER.info("waiting for instructions from manager")
-        self.was_joined = True
-        self.worker.connected()
+        if isinstance(self.speaker, Worker):
+            if not self.was_joined:
+                LOGGER.info("waiting for instructions from manager")
+            self.was_joined = True
+        self.speaker.connected()
         self.work_off()
 
     def closed(self, closed: Closed) -> None:
@@ -129,29 +183,34 @@ class Working:
         if closed.reason is Reason.LOST:
             self.alone_since = time.monotonic()
             LOGGER.warning("the connection to the manager is lost: trying again")
-        self.worker.disconnected()
+        self.speaker.disconnected()
 
     def heard(self, frames: list[bytes]) -> None:
         try:
             message = decode_manager(frames)
-            if isinstance(message, (Stop, Exit)) and not self.worker.is_interrupted:
-                self.was_told_to_stop = True
-                LOGGER.info("received EXIT command from manager")
-            if isinstance(message, Welcome) and not message.worker and not message.epoch:
-                LOGGER.info("this worker is a spare: %d were expected, and are there", message.workers)
-            if isinstance(message, Exit):
-                self.freeze()  # what users had begun when they were ended is in no delta yet
-            self.worker.hear(message, boot_ns())
+            if isinstance(self.speaker, Worker):
+                self.take_note(message)
+            self.speaker.hear(message, boot_ns())
         except ProtocolError as error:
             self.end(str(error))
         self.work_off()
 
+    def take_note(self, message: Message) -> None:
+        """Tell the person what they should know of what the manager said, and freeze the last delta in time."""
+        if isinstance(message, (Stop, Exit)) and not self.worker.is_interrupted:
+            self.was_told_to_stop = True
+            LOGGER.info("received EXIT command from manager")
+        if isinstance(message, Welcome) and not message.worker and not message.epoch:
+            LOGGER.info("this worker is a spare: %d were expected, and are there", message.workers)
+        if isinstance(message, Exit):
+            self.freeze()  # what users had begun when they were ended is in no delta yet
+
     def work_off(self) -> None:
         """Do what is to be done, send what is to be sent."""
-        while self.worker.todo:
-            self.do(self.worker.todo.pop(0))
-        while self.worker.outbox:
-            message = self.worker.outbox.pop(0)
+        while self.speaker.todo:
+            self.do(self.speaker.todo.pop(0))
+        while self.speaker.outbox:
+            message = self.speaker.outbox.pop(0)
             if self.session is None or not self.session.send(encode(message)):
                 continue  # it is said again when there is a session
 
@@ -202,7 +261,7 @@ class Working:
             users=sum(hand.arena.users_running for hand in hands),
             wall=time.time(),
             # This looks at all rows, which is too much for 20 times a second.
-            has_pending=self.worker.is_leaving and bool(self.pending().rows),
+            has_pending=self.worker.is_leaving and not self.pending().idle,
         )
 
     def pending(self) -> Snapshot:
@@ -212,7 +271,7 @@ class Working:
         """Send what was counted since the last delta."""
         total = self.supervisor.books.total(self.supervisor.crew.hands.values())
         delta = total - self.told
-        if delta.rows or delta.errors:
+        if not delta.idle:
             is_ramp = self.ramp_until_ns > 0
             self.worker.freeze(self.worker.epoch, self.told_at, time.time(), parts_of(delta), is_ramp)
             self.told = total
@@ -220,7 +279,7 @@ class Working:
 
     # What the manager wants done.
 
-    def do(self, deed: Deed) -> None:
+    def do(self, deed: Deed | Unpack) -> None:
         if isinstance(deed, Prepare):
             self.start_task(self.prepare(deed))
         elif isinstance(deed, Start):
@@ -239,6 +298,8 @@ class Working:
         elif isinstance(deed, Kill):
             LOGGER.warning("the manager was not heard in time: users are ended, others may have them by now")
             self.supervisor.kill_all()
+        elif isinstance(deed, Unpack):
+            self.unpack(deed)
         elif isinstance(deed, End):
             self.end(deed.error)
 
@@ -344,6 +405,6 @@ def boot_ns() -> int:
 def parts_of(snapshot: Snapshot) -> list[bytes]:
     """Return a snapshot as packed snapshots that fit into a message each, and add up to it."""
     packed = snapshot.pack()
-    if len(packed) <= LARGEST_PART or len(snapshot.rows) < 2:
+    if len(packed) <= LARGEST_PART or not snapshot.can_be_halved:
         return [packed]
     return [part for half in snapshot.halves() for part in parts_of(half)]

@@ -19,9 +19,10 @@ STARTING_SECONDS = 20.0
 class Worker(Gaggle):
     """`gaggle --worker` at work. It makes no report: that is the manager's."""
 
-    def __init__(self, load_test: Path, *arguments: str, folder: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, load_test: Path | None, *arguments: str, folder: Path, env: Mapping[str, str]) -> None:
         self.report_file = folder / "no_report.json"
-        command: list[str | Path] = [sys.executable, "-m", "gaggle", load_test, "--worker", "-v", *arguments]
+        named = [] if load_test is None else [load_test]
+        command: list[str | Path] = [sys.executable, "-m", "gaggle", *named, "--worker", "-v", *arguments]
         Process.__init__(self, command, folder, clean_environment() | dict(env))
 
     def processes(self) -> list[int]:
@@ -61,6 +62,12 @@ class Flock:
         words = ["--manager-port", self.port, *arguments]
         worker = Worker(load_test or self.load_test, *map(str, words), folder=self.place("worker"), env=self.env)
         self.nodes.append(worker)
+        return worker
+
+    def newcomer(self, *arguments: object) -> Worker:
+        """Start a worker without a load test, in a folder where there is none."""
+        words = ["--manager-port", self.port, *arguments]
+        self.nodes.append(worker := Worker(None, *map(str, words), folder=self.place("newcomer"), env=self.env))
         return worker
 
     def workers(self, number: int, *arguments: object) -> list[Worker]:

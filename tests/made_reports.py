@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gaggle._core import KIND_REQUEST, KIND_TASK
+from gaggle._core import KIND_CHECK, KIND_COUNT, KIND_GAUGE, KIND_REQUEST, KIND_TASK
 from gaggle.judge import Judge
+from gaggle.meters import Meter
 from gaggle.metrics import Key, Row, Snapshot
 from gaggle.report.model import EngineHealth, Phase, Report, ReportClass
 from gaggle.series import Series
@@ -33,6 +34,10 @@ def make_report(*names, start=T0, seconds=30, ms=(3, 70, 71.3), label="GET"):
     for name in names:
         task = row(KIND_TASK, label, name, 80, failed=1)
         total.rows[task.key] = task
+        for kind in (KIND_CHECK, KIND_COUNT, KIND_GAUGE):
+            last, last_us = (-1.5, 1_653_000_000_000_001) if kind == KIND_GAUGE else (0.0, 0)
+            ends = (-1.5, 4.0) if kind == KIND_GAUGE else (None, None)
+            total.meters[Key(kind, "", name)] = Meter(7, int(kind == KIND_CHECK), 0, *ends, last, last_us)
     report = Report(
         total,
         float(seconds),

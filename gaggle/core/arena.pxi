@@ -30,6 +30,9 @@ cpdef enum:
     KIND_REQUEST = 0
     KIND_TASK = 1
     KIND_USER = 2
+    KIND_COUNT = 3           # from here on a load test's own: counts, gauges, checks; no times
+    KIND_GAUGE = 4
+    KIND_CHECK = 5
 
 cpdef enum:    # the counters of a slot, and the order of `counts` in rows()
     STARTED        # begun
@@ -49,11 +52,11 @@ cpdef enum:
     ARENA_SLOTS = 4_000      # names an engine; then one "(other)" slot a kind
     ARENA_ERRORS = 1_000     # distinct (slot, text); then one "(other)" entry
     ARENA_STATUSES = 100     # distinct codes a slot; then one entry of code 0xFFFF
-    ARENA_KINDS = 3
+    ARENA_KINDS = 6
 
 cdef enum:
     ARENA_TRIES = 50         # at reading a row; one takes a few microseconds, and no engine counts as fast in one row
-    ARENA_VERSION = 1
+    ARENA_VERSION = 2
     ARENA_PAGE = 4096
     ARENA_OTHER_STATUS = 0xFFFF
 
@@ -68,11 +71,17 @@ cdef struct Slot:
     uint32_t status_count                     # published after its entry
     uint32_t has_first_byte                   # or the reader would touch the page of `first_byte` to see it empty
     uint32_t room
+    int64_t whole                             # of a count or gauge: the sum of its values, each rounded down
+    uint64_t millionths                       # and of what was above, so that sums are exact and merge exactly
+    double lowest                             # of a gauge, in `epoch`
+    double highest
+    double last
+    int64_t last_ns                           # CLOCK_REALTIME of the last value; 0: there is none
     uint64_t status_counts[ARENA_STATUSES + 1]
     uint16_t statuses[ARENA_STATUSES + 1]
     char label[64]                            # UTF-8, NUL at the end; request: method, task: user class, user: ""
     char name[256]
-    uint8_t reserved[78]                      # fills 1,536 bytes: chunks of counters start at multiples of 512
+    uint8_t reserved[30]                      # fills 1,536 bytes: chunks of counters start at multiples of 512
     Buckets times
     Buckets first_byte
 
@@ -261,7 +270,7 @@ cdef class Arena:
         cdef Slot* slot
         cdef int index = header.slot_count
         if not 0 <= kind < ARENA_KINDS:
-            raise ValueError(f"a slot's kind is 0, 1 or 2, got {kind}")
+            raise ValueError(f"a slot's kind is 0 to {ARENA_KINDS - 1}, got {kind}")
         key = (kind, label.decode(), name.decode())
         found = self.slots.get(key)    # two long names may be the same once they are cut
         if found is not None:
@@ -354,16 +363,39 @@ cdef class Arena:
         Per snapshot. `counts` is in the order of the enum; `statuses` maps a code to its count (0xFFFF: those after the
         100th); minimum_us and maximum_us are 0 when nothing was timed in this epoch. Used "(other)" slots come last.
         """
+        return [self.row(index, key) for index, key in self.used() if key[0] < KIND_COUNT]
+
+    def meters(self):
+        """Return a tuple a count, gauge or check: what the load test counts itself. Per snapshot.
+
+        (kind, name, samples, failed, sum_millionths, lowest, highest, last, last_ns): `failed` is of a check; lowest
+        and highest are None where there was no value in this epoch. Used "(other)" slots come last.
+        """
+        return [self.meter(index, key) for index, key in self.used() if key[0] >= KIND_COUNT]
+
+    cdef list used(self):
+        # (index, key) of every slot in use.
         cdef Header* header = self.opened()
         cdef int index, count = min(<int>arena_published(&header.slot_count), ARENA_SLOTS)
         cdef uint32_t others = arena_published(&header.others)
         for index in range(len(self.keys), count):
             self.keys.append(slot_key(self.at(index)))
-        rows = [self.row(index, self.keys[index]) for index in range(count)]
+        found = list(enumerate(self.keys))
         for index in range(ARENA_KINDS):
             if others >> index & 1:
-                rows.append(self.row(ARENA_SLOTS + index, (index, "", "(other)")))
-        return rows
+                found.append((ARENA_SLOTS + index, (index, "", "(other)")))
+        return found
+
+    cdef tuple meter(self, int index, tuple key):
+        # As `row`: read again when a value came meanwhile.
+        cdef Slot* slot = self.at(index)
+        cdef int tries
+        found = None
+        for tries in range(ARENA_TRIES):
+            before, found = found, slot_meter(slot, arena_published_word(&slot.epoch) == self.header.epoch)
+            if found == before:
+                break
+        return key[0], key[2], *found
 
     cdef tuple row(self, int index, tuple key):
         # The writer does not wait: what changed while it was read is read again, so that counts and times agree.
@@ -549,6 +581,14 @@ cdef tuple slot_counts(const Slot* slot):
     for i in range(COUNTS - 1, -1, -1):
         counts[i] = arena_published_word(&slot.counts[i])
     return tuple([counts[i] for i in range(COUNTS)])
+
+
+cdef tuple slot_meter(const Slot* slot, bint fresh):
+    # What is written last is read first: a sample that is seen is in the sum.
+    samples, failed = arena_published_word(&slot.counts[ANSWERED]), arena_published_word(&slot.counts[FAILED])
+    cdef object whole = slot.whole                # of Python: it is multiplied
+    ends = (slot.lowest, slot.highest) if fresh else (None, None)
+    return samples, failed, whole * 1_000_000 + slot.millionths, *ends, slot.last, slot.last_ns
 
 
 cdef tuple arena_error_counts(const ErrorEntry* entry):

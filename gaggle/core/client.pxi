@@ -175,6 +175,20 @@ cdef class Client:
         Tally(self.pump.arena, KIND_REQUEST, kind, name).record(seconds, error)
         self.pump.log_other(self, kind, name, seconds, error)
 
+    def count(self, name, double amount=1):
+        """Add `amount` (at least 0) to a count of the load test's own: `self.count("cart items", 3)`."""
+        self.pump.meters.count(name, amount)
+
+    def gauge(self, name, double value):
+        """Note what something that rises and falls is now: `self.gauge("queue length", 17)`."""
+        self.pump.meters.gauge(name, value)
+
+    def check(self, name, condition):
+        """Count whether something is as it should be, and return it: `self.check("title is right", …)`."""
+        cdef bint passed = condition
+        self.pump.meters.check(name, passed)
+        return passed
+
     def chance(self):
         """Return a number in [0, 1): this user's own luck, the same again with the same --seed."""
         self.luck += 0x9E3779B97F4A7C15ULL

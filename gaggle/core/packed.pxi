@@ -9,12 +9,15 @@ cdef extern from *:
     """
     const int64_t PACKED_MOST
 
+cdef int64_t TOTAL_MOST = <int64_t>1 << 62      # of any sum
+
 cdef enum:
     PACKED_HEAD = 15                    # bytes: magic, version, how many numbers, bytes of the texts
-    PACKED_VERSION = 1
-    PACKED_FIRST = 8                    # numbers: rows, errors, lag; running, started, exited; names and errors lost
+    PACKED_VERSION = 2
+    PACKED_FIRST = 9                    # numbers: rows, errors, lag; running, started, exited; names, errors lost; meters
     PACKED_ROW = 3 + COUNTS + 2 + 1 + 2 # kind, label, name; counters; minimum, maximum; statuses; two histograms
     PACKED_ERROR = 7                    # kind, label, name, text; count; first, last
+    PACKED_METER = 14                   # kind, name; samples, failed; whole, millionths; has ends; three doubles; last_us
     PACKED_FEW = 16                     # statuses that are compared with each other; more are put into a set
     PACKED_KEY = 9                      # bytes of a key before its texts
 
@@ -74,12 +77,15 @@ cdef class Packed:
 
     cdef const int64_t* take(self, int64_t count, int64_t least) except NULL:
         # The next `count` numbers, none of them below `least`.
+        return self.take_up_to(PACKED_MOST, count, least)
+
+    cdef const int64_t* take_up_to(self, int64_t most, int64_t count, int64_t least) except NULL:
         cdef const int64_t* taken = self.numbers + self.at
         cdef int64_t i
         cdef bint is_fine = count <= self.number_count - self.at
         if is_fine:
             for i in range(count):
-                is_fine &= least <= taken[i] <= PACKED_MOST
+                is_fine &= least <= taken[i] <= most
         if not is_fine:
             raise ValueError("a packed snapshot with numbers that are missing or out of range")
         self.at += count
@@ -89,7 +95,7 @@ cdef class Packed:
         # The next `texts` texts behind their kind (sizes[0]) and sizes: as bytes, that no other row has.
         cdef int64_t size = 0
         cdef int i
-        if sizes[0] >= ARENA_KINDS:
+        if sizes[0] > KIND_USER:
             raise ValueError(f"a packed snapshot with a row of kind {sizes[0]}")
         for i in range(1, texts + 1):
             if sizes[i] > self.texts_end - self.text:    # so that no sum overflows
@@ -100,6 +106,38 @@ cdef class Packed:
         cdef bytes key = packed_key(sizes, self.text, size)
         self.text += size
         return key
+
+    cdef str words(self, int64_t size):
+        # The next text.
+        if size > self.texts_end - self.text:
+            raise packed_torn()
+        found = (<const char*>self.text)[:size].decode()
+        self.text += size
+        return found
+
+    cdef tuple meter(self):
+        # The next meter: its kind and name, and what Meter in meters.py has.
+        cdef const int64_t* head = self.take(4, 0)
+        cdef int64_t whole = self.take_up_to(TOTAL_MOST, 1, -TOTAL_MOST)[0]
+        cdef int64_t millionths = self.take_up_to(999_999, 1, 0)[0]
+        cdef bint has_ends = self.take_up_to(1, 1, 0)[0]
+        if not KIND_COUNT <= head[0] <= KIND_CHECK:
+            raise ValueError(f"a packed snapshot with a meter of kind {head[0]}")
+        low, high, last = self.number(), self.number(), self.number()
+        last_us = self.take(1, 0)[0]
+        ends = (low, high) if has_ends else (None, None)
+        key = head[0], self.words(head[1])
+        return key, (head[2], head[3], <object>whole * 1_000_000 + millionths, *ends, last, last_us)
+
+    cdef object number(self):
+        # The next two numbers, the halves of a finite double.
+        cdef const int64_t* halves = self.take_up_to(0xFFFFFFFF, 2, 0)
+        cdef uint64_t both = <uint64_t>halves[0] << 32 | <uint64_t>halves[1]
+        cdef double value
+        memcpy(&value, &both, sizeof(value))
+        if value - value != 0:
+            raise ValueError("a packed snapshot with a value that is no number")
+        return value
 
     cdef int statuses(self, const int64_t* pairs, int64_t count) except -1:
         # Check `count` pairs of a code and how often it was seen.
@@ -141,6 +179,10 @@ cdef class Packed:
         if self.at != self.number_count or self.text != self.texts_end or self.histogram != self.histograms_end:
             raise packed_torn()
         return 0
+
+
+cdef object packed_twice():
+    return ValueError("a packed snapshot with the same row twice")
 
 
 cdef object packed_torn():

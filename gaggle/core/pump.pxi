@@ -26,6 +26,7 @@ cdef Pump pump_current = None
 cdef class Pump:
     """One engine's events. Give it to asyncio.SelectorEventLoop as its selector, then call `attach(loop)`."""
     cdef readonly Arena arena
+    cdef readonly Meters meters
     cdef readonly Settings settings
     cdef readonly object loop
     cdef readonly list hooks       # called with every Response
@@ -68,7 +69,7 @@ cdef class Pump:
 
     def __init__(self, Arena arena, Settings settings):
         global pump_current
-        self.arena, self.settings = arena, settings
+        self.arena, self.meters, self.settings = arena, Meters(arena), settings
         self.timers, self.idle, self.dialers, self.streams, self.sites, self.hooks = Timers(), [], [], [], {}, []
         self.no_scope, self.bases, self.gate = Scope(), {}, Throttle.of(self)
         self.sources = [source.encode() for source in settings.sources]

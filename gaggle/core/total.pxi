@@ -7,9 +7,6 @@ cdef enum:
     TOTAL_ROWS = 10_000        # names, more than twice what an engine may have; then one "(other)" row a kind
     TOTAL_ERRORS = 10_000      # distinct (row, text); then one "(other)"
 
-cdef int64_t TOTAL_MOST = <int64_t>1 << 62
-
-
 cdef inline int64_t total_sum(int64_t a, int64_t b) noexcept:
     # No sum leaves the range: a worker that says nonsense for long must not make it wrap around.
     return min(max(a + b, -TOTAL_MOST), TOTAL_MOST)
@@ -83,6 +80,7 @@ cdef class Total:
 
     cdef dict table                      # key -> TotalRow
     cdef dict mistakes                   # key -> TotalError
+    cdef dict own                        # (kind, name) -> what Meter in meters.py has: few, so Python's
     cdef Histogram late
     cdef uint64_t stamp                  # of the latest delta
     cdef readonly int64_t users_running
@@ -92,7 +90,7 @@ cdef class Total:
     cdef readonly int64_t errors_lost
 
     def __cinit__(self):
-        self.table, self.mistakes, self.late = {}, {}, Histogram()
+        self.table, self.mistakes, self.own, self.late = {}, {}, {}, Histogram()
 
     def add(self, bytes data not None):
         """Add a packed snapshot; return how many requests have come to an end in it.
@@ -103,7 +101,7 @@ cdef class Total:
         cdef const int64_t* first = packed.take(3, 0)
         cdef int64_t rows = first[0], errors = first[1]
         packed.take(3, -PACKED_MOST)
-        packed.take(2, 0)
+        packed.take(3, 0)
         if rows > packed.number_count // PACKED_ROW:
             raise ValueError("a packed snapshot with numbers that are missing or out of range")
         cdef PackedTimes* times = <PackedTimes*>malloc((2 * rows + 1) * sizeof(PackedTimes))
@@ -120,6 +118,9 @@ cdef class Total:
         packed.times(packed.numbers[2], times)
         cdef list found = self.find_rows(packed, rows, times + 1, fresh_rows)
         cdef list found_errors = self.find_errors(packed, errors, fresh_errors)
+        cdef list meters = [packed.meter() for i in range(packed.numbers[PACKED_FIRST - 1])]
+        if len({key for key, _ in meters}) < len(meters):
+            raise packed_twice()
         packed.end()
         # All was looked at, and nothing changed but stamps. Now it is added, and only memory can fail.
         packed_add(self.late, times)
@@ -128,6 +129,7 @@ cdef class Total:
         cdef int64_t requests = 0
         cdef const int64_t* rest = total_add_rows(found, packed.numbers + PACKED_FIRST, times + 1, &requests)
         self.add_errors(found_errors, rest)
+        self.add_meters(meters)
         return requests
 
     # Finding.
@@ -157,7 +159,7 @@ cdef class Total:
         else:
             row = found
         if row.stamp == self.stamp:
-            raise ValueError("a packed snapshot with the same row twice")
+            raise packed_twice()
         row.stamp = self.stamp
         return row
 
@@ -183,7 +185,7 @@ cdef class Total:
         else:
             error = found
         if error.stamp == self.stamp:
-            raise ValueError("a packed snapshot with the same row twice")
+            raise packed_twice()
         error.stamp = self.stamp
         return error
 
@@ -232,6 +234,14 @@ cdef class Total:
         cdef bytes key = total_other(KIND_REQUEST, b"(other)(other)")
         return self.mistakes.get(key) or TotalError(key)
 
+    cdef int add_meters(self, list meters) except -1:
+        for key, meter in meters:
+            if key not in self.own and len(self.own) >= TOTAL_ROWS:
+                key = key[0], "(other)"
+                self.names_lost += 1
+            self.own[key] = total_meter(self.own[key], meter) if key in self.own else meter
+        return 0
+
     # Reading.
 
     def rows(self):
@@ -244,6 +254,10 @@ cdef class Total:
         cdef TotalError error
         return [(*error.words, error.count, error.first_us * 1_000, error.last_us * 1_000)
                 for error in self.mistakes.values()]
+
+    def meters(self):
+        """Return a tuple a count, gauge or check: as Arena.meters does."""
+        return [(*key, *meter[:6], meter[6] * 1_000) for key, meter in self.own.items()]
 
     def lag(self):
         """Return the histogram of how late (us) engines handled what was due."""
@@ -264,6 +278,17 @@ cdef const int64_t* total_add_rows(
         times += 2
         numbers += PACKED_ROW + 2 * numbers[PACKED_ROW - 3]
     return numbers
+
+
+cdef tuple total_meter(tuple a, tuple b):
+    # As Meter adds: of two last values at the same moment the greater, whoever is asked first.
+    last_us, last = max((a[6], a[5]), (b[6], b[5]))
+    ends = total_end(min, a[3], b[3]), total_end(max, a[4], b[4])
+    return (a[0] + b[0], a[1] + b[1], a[2] + b[2], *ends, last, last_us)
+
+
+cdef object total_end(which, one, other):
+    return other if one is None else one if other is None else which(one, other)
 
 
 cdef bytes total_other(int kind, bytes texts):

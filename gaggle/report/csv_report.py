@@ -1,4 +1,4 @@
-"""The report as CSV (RFC 4180, UTF-8): a line a request, a task, a user class, an error and a threshold.
+"""The report as CSV (RFC 4180, UTF-8): a line a request, task, user class, own meter, error and threshold.
 
 The columns are always the same; those that say nothing about a line are empty. Times are milliseconds, without
 thousands commas; percentiles that too few samples cannot tell are empty. Names cannot become formulas: escaping.py.
@@ -11,18 +11,22 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from gaggle._core import KIND_REQUEST, KIND_TASK
-from gaggle.metrics import AGGREGATED, ErrorRow, Row
+from gaggle._core import KIND_CHECK, KIND_COUNT, KIND_GAUGE, KIND_REQUEST, KIND_TASK
+from gaggle.meters import Meter
+from gaggle.metrics import AGGREGATED, ErrorRow, Key, Row
 from gaggle.report import model
 from gaggle.report.escaping import spreadsheet
 from gaggle.report.json_report import KINDS
 from gaggle.report.model import PERCENTILES, Judgement, Report, status_name
 
 COUNTERS = ("count", "failures", "unfinished")
+METERS = {KIND_CHECK: "check", KIND_COUNT: "count", KIND_GAUGE: "gauge"}
 SHARES = {share: f"p{share / 100:g}_ms" for share in PERCENTILES}
+OWN = ("sum", "mean", "min", "max", "last")  # of the load test's own counts and gauges
 COLUMNS = (
     *("line", "label", "name", "text", *COUNTERS, "per_second", "failures_per_second"),
     *("mean_ms", "min_ms", "max_ms", *SHARES.values(), "bytes_in", "bytes_out", "statuses", "holds"),
+    *OWN,
 )
 
 
@@ -42,6 +46,7 @@ def _lines(report: Report) -> Iterator[dict[str, Any]]:
     for kind in (KIND_REQUEST, KIND_TASK):
         if any(row.key.kind == kind for row in rows):
             yield _row(snapshot.total(kind), f"all {KINDS[kind]}s", report.duration)
+    yield from (_meter(key, meter, report.duration) for key, meter in sorted(snapshot.meters.items()))
     yield from map(_error, report.errors())
     yield from map(_threshold, report.thresholds)
 
@@ -73,6 +78,15 @@ def _times(row: Row) -> dict[str, str]:
     }
     values = {"mean_ms": row.mean_us, "min_ms": least, "max_ms": greatest, **known}
     return {name: f"{us / 1_000:.3f}" for name, us in values.items()}
+
+
+def _meter(key: Key, meter: Meter, duration: float) -> dict[str, Any]:
+    line: dict[str, Any] = {"line": METERS[key.kind], "name": spreadsheet(key.name), "count": meter.samples}
+    if key.kind == KIND_CHECK:
+        return line | {"failures": meter.failed}
+    if key.kind == KIND_COUNT:
+        return line | {"sum": meter.sum} | ({"per_second": f"{meter.sum / duration:.3f}"} if duration > 0 else {})
+    return line | dict(zip(OWN, (meter.sum, meter.mean, meter.lowest, meter.highest, meter.last), strict=True))
 
 
 def _error(row: ErrorRow) -> dict[str, Any]:

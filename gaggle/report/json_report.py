@@ -16,6 +16,9 @@ format can be made and runs can be merged; nothing that a reader of the JSON can
     counted         {"users_running", "users_started", "users_exited", "names_lost", "errors_lost"}
     thresholds      [{"text", "holds", "value", "said", "missing", "crossed"}]; "said" is the value for people,
                     "missing" that nothing was measured, "crossed" when it first was (or null)
+    checks          [{"name", "times", "passed", "failed"}]; of the load test's own, by name, as are
+    counts          [{"name", "times", "sum"}]; how often self.count was called, and what it adds up to
+    gauges          [{"name", "times", "sum", "mean", "min", "max", "last", "last_at"}]
     errors          [{"kind": "request" | "task" | "user", "method", "user", "name", "text", "count", "first", "last"}],
                     the most frequent first; "method" is empty unless a request's, "user" unless a task's
     incidents       [{"at", "kind", "text"}]
@@ -47,6 +50,7 @@ from typing import Any
 
 from gaggle import metrics
 from gaggle._core import KIND_REQUEST, KIND_TASK, KIND_USER, Histogram
+from gaggle.meters import Meter
 from gaggle.metrics import NUMBERS, ErrorRow, Row
 from gaggle.report.model import PERCENTILES, WHOLE, EngineHealth, Report, extremes, status_name
 from gaggle.series import Counts, Grid, Series, Times
@@ -97,6 +101,7 @@ def data(report: Report) -> Data:
         "thresholds": [asdict(threshold) for threshold in report.thresholds],
         **_rows(report),
         "counted": {name: getattr(report.snapshot, name) for name in NUMBERS},
+        **_meters(report),
         "errors": [_error(row) for row in report.errors()],
         "incidents": [asdict(incident) for incident in report.incidents],
         "phases": [asdict(phase) for phase in report.phases],
@@ -114,6 +119,28 @@ def _rows(report: Report) -> Data:
         "users_by_class": [{"user": row.key.name} | _row(row) for row in report.snapshot.users()],
         "totals": {"requests": _row(total(KIND_REQUEST)), "tasks": _row(total(KIND_TASK))},
     }
+
+
+def _meters(report: Report) -> Data:
+    snapshot = report.snapshot
+    return {
+        "checks": [_meter(name, meter) | _verdicts(meter) for name, meter in snapshot.checks()],
+        "counts": [_meter(name, meter) | {"sum": meter.sum} for name, meter in snapshot.counts()],
+        "gauges": [_meter(name, meter) | _values(meter) for name, meter in snapshot.gauges()],
+    }
+
+
+def _meter(name: str, meter: Meter) -> Data:
+    return {"name": name, "times": meter.samples}
+
+
+def _verdicts(meter: Meter) -> Data:
+    return {"passed": meter.passed, "failed": meter.failed}
+
+
+def _values(meter: Meter) -> Data:
+    ends = {"min": meter.lowest, "max": meter.highest}
+    return {"sum": meter.sum, "mean": meter.mean, **ends, "last": meter.last, "last_at": meter.last_us / 1e6}
 
 
 def _row(row: Row) -> Data:

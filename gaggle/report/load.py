@@ -10,7 +10,8 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from gaggle import metrics
-from gaggle._core import KIND_REQUEST, KIND_TASK, KIND_USER, Histogram
+from gaggle._core import KIND_CHECK, KIND_COUNT, KIND_GAUGE, KIND_REQUEST, KIND_TASK, KIND_USER, Histogram
+from gaggle.meters import MILLION, Meter
 from gaggle.metrics import NUMBERS, ErrorRow, Key, Row, Snapshot
 from gaggle.report.json_report import COLUMNS, KINDS, SCHEMA, Data
 from gaggle.report.model import STATUS_OTHER, EngineHealth, Incident, Judgement, Phase, Report, ReportClass
@@ -110,8 +111,30 @@ def _snapshot(data: Data) -> Snapshot:
         {row.key: row for row in rows if not row.idle},  # a task that never ran is in the list, and no row
         {(error.key, error.text): error for error in errors},
         _histogram(data["lag"]["histogram"]),
-        **{name: _whole(data["counted"][name]) for name in NUMBERS},
+        *(_whole(data["counted"][name]) for name in NUMBERS),
+        meters=dict(_meters(data)),
     )
+
+
+def _meters(data: Data) -> Iterator[tuple[Key, Meter]]:
+    for item in data["checks"]:
+        yield _own(KIND_CHECK, item), Meter(_whole(item["times"]), _whole(item["failed"]))
+    for item in data["counts"]:
+        yield _own(KIND_COUNT, item), Meter(_whole(item["times"]), millionths=_millionths(item))
+    for item in data["gauges"]:
+        lowest, highest = (None if item[name] is None else float(_number(item[name])) for name in ("min", "max"))
+        last, last_us = float(_number(item["last"])), round(_number(item["last_at"]) * 1e6)
+        meter = Meter(_whole(item["times"]), 0, _millionths(item), lowest, highest, last, last_us)
+        yield _own(KIND_GAUGE, item), meter
+
+
+def _own(kind: int, item: Data) -> Key:
+    return Key(kind, "", _text(item["name"]))
+
+
+def _millionths(item: Data) -> int:
+    total = _number(item["sum"])
+    return total * MILLION if isinstance(total, int) else round(total * MILLION)
 
 
 def _rows(items: list[Data], kind: int, label: str) -> Iterator[Row]:

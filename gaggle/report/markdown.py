@@ -10,7 +10,7 @@ from gaggle.metrics import AGGREGATED, OTHER, Row
 from gaggle.report import model, overview, verdict
 from gaggle.report.escaping import markdown as safe
 from gaggle.report.model import PERCENTILES, Report
-from gaggle.report.text import ERRORS_SHOWN, UNKNOWN, counts_of, shares_of, times_of
+from gaggle.report.text import ERRORS_SHOWN, UNKNOWN, counts_of, meter_tables, shares_of, times_of
 from gaggle.report.verdict import INCIDENTS_SHOWN, named
 
 NAME = "Name"
@@ -23,7 +23,7 @@ ROWS_SHOWN = 500  # GitHub takes a summary of at most 1 MiB
 
 def render(report: Report) -> str:
     """Return the whole report, with a newline at its end."""
-    sections = (_head, _thresholds, _requests, _tasks, _statuses, _errors, _incidents, _overview)
+    sections = (_head, _thresholds, _requests, _tasks, _statuses, _meters, _errors, _incidents, _overview)
     return "\n".join(line for section in sections for line in section(report)) + "\n"
 
 
@@ -93,6 +93,12 @@ def _codes(row: Row) -> str:
     codes = [(model.status_name(code), row.statuses[code]) for code in sorted(row.statuses)]
     codes.append(("no response", row.broken))
     return ", ".join(f"{units.thousands(count)} × {code}" for code, count in codes if count) or UNKNOWN
+
+
+def _meters(report: Report) -> Iterator[str]:
+    for title, columns, rows in meter_tables(report):
+        titles = (NAME, *(column.title for column in columns))
+        yield from _table(title, titles, ((safe(name), *cells) for name, cells in rows[:ROWS_SHOWN]))
 
 
 def _errors(report: Report) -> Iterator[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, starmap
 
 from gaggle import units
 from gaggle._core import KIND_REQUEST, KIND_TASK, Histogram
+from gaggle.meters import Meter
 from gaggle.metrics import AGGREGATED, OTHER, ErrorRow, Row
 from gaggle.report import model, overview, verdict
 from gaggle.report.model import PERCENTILES, WHOLE, Report
@@ -27,6 +29,9 @@ SHARES = tuple(
     Column(f"{share / 100:g}%", width) for share, width in zip(PERCENTILES, (6, 6, 6, 6, 7, 7, 7), strict=True)
 )
 STATUSES = (Column("Status codes", 51),)
+CHECKS = (Column("# times", 13), Column("# fails", 14), Column("Passed", 18))
+COUNTS = (Column("Sum", 13), Column("# times", 14), Column("sum/s", 8), Column("Avg", 7))
+GAUGES = (Column("# times", 8), Column("Avg", 8), Column("Min", 7), Column("Max", 8), Column("Last", 8))
 
 ERRORS_SHOWN = 50
 COUNT = 11
@@ -40,16 +45,17 @@ OTHER_NOTE = f" {OTHER}: everything whose name found no room; give requests a na
 
 def render(report: Report) -> str:
     """Return the whole report, with a newline at its end. Sections that have nothing to say are left out."""
-    return _joined(report, (verdict.section, tasks, requests, percentiles, statuses, errors, overview.section))
+    return _joined(report, (verdict.section, tasks, requests, percentiles, statuses, meters, errors, overview.section))
 
 
 def render_running(report: Report) -> str:
     """Return what is worth reading while the test runs: the counts and the times so far."""
-    return _joined(report, (tasks, requests))
+    return _joined(report, (tasks, requests, meters))
 
 
 def _joined(report: Report, sections: Iterable[Callable[[Report, Page], list[str]]]) -> str:
-    page = Page.of(name for name, _ in [*task_entries(report), *request_entries(report)])
+    own = (key.name for key in report.snapshot.meters)
+    page = Page.of(chain((name for name, _ in [*task_entries(report), *request_entries(report)]), own))
     return "".join(f"{line}\n" for section in sections for line in section(report, page))
 
 
@@ -173,6 +179,45 @@ def _status_lines(name: str, row: Row) -> Iterator[Line]:
     items = [f"{units.thousands(count)} [{code}]" for code, count in codes if count]
     for number, cell in enumerate(packed(items or [UNKNOWN], STATUSES[0].width)):
         yield Line("" if number else name, (cell,))
+
+
+def meters(report: Report, page: Page) -> list[str]:
+    """Return what the load test counted itself: checks, counts and gauges, a table each."""
+    lines: list[str] = []
+    for title, columns, rows in meter_tables(report):
+        lines += page.table(columns, list(starmap(Line, rows)), [], title)
+    return ["", " === CUSTOM METRICS ===", *lines] if lines else []
+
+
+def meter_tables(report: Report) -> Iterator[tuple[str, Sequence[Column], list[tuple[str, tuple[str, ...]]]]]:
+    """Yield the title, columns and rows (name, cells) of what the load test counted itself, where there is any."""
+    snapshot = report.snapshot
+    tables = (
+        ("Checks", CHECKS, check_cells, snapshot.checks()),
+        ("Counts", COUNTS, partial(count_cells, report.duration), snapshot.counts()),
+        ("Gauges", GAUGES, gauge_cells, snapshot.gauges()),
+    )
+    for title, columns, cells, found in tables:
+        if found:
+            yield title, columns, [(name, cells(meter)) for name, meter in found]
+
+
+def check_cells(meter: Meter) -> tuple[str, ...]:
+    """Return the cells of CHECKS."""
+    fails = f"{units.thousands(meter.failed)} ({units.percent(meter.failed, meter.samples)})"
+    return units.thousands(meter.samples), fails, units.percent(meter.passed, meter.samples)
+
+
+def count_cells(duration: float, meter: Meter) -> tuple[str, ...]:
+    """Return the cells of COUNTS."""
+    per_second = units.rate(meter.sum / duration) if duration > 0 else UNKNOWN
+    return units.number(meter.sum), units.thousands(meter.samples), per_second, units.number(meter.mean)
+
+
+def gauge_cells(meter: Meter) -> tuple[str, ...]:
+    """Return the cells of GAUGES."""
+    ends = (UNKNOWN if end is None else units.number(end) for end in (meter.lowest, meter.highest))
+    return units.thousands(meter.samples), units.number(meter.mean), *ends, units.number(meter.last)
 
 
 def errors(report: Report, page: Page) -> list[str]:

@@ -10,10 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gaggle import parcel
+from gaggle.errors import ProtocolError
+from gaggle.fetcher import Fetcher, Unpack
 from gaggle.keeping import WEIGHTY
-from gaggle.manager import Counted, Ended, Happened, Manager, Missing, Node, Resumed, Started, Terms
+from gaggle.manager import Counted, Ended, Happened, Manager, Missing, Node, Resumed, Shipment, Started, Terms
 from gaggle.plan import Block, Plan, blocks, cut, without
-from gaggle.protocol import Hello, Lease, Message, Refused
+from gaggle.protocol import Fetch, Hello, Lease, Message, Piece, Refused
 from gaggle.standing import Lead, lead_of, take_up
 from gaggle.worker import Add, Allow, Drop, End, Halt, Kill, Numbers, Prepare, Start, Worker
 
@@ -54,6 +57,11 @@ class Machine:
         self.worker.state = "waiting"
         self.running, self.counted, self.is_ended, self.until_ns, self.stops_in = [], 0, False, 0, None
         self.drops = []
+
+    @property
+    def speaker(self) -> Worker | Fetcher:
+        """Who talks with the manager."""
+        return self.worker
 
     def may_run(self, now_ns: int) -> bool:
         return bool(self.running) and self.starts_ns <= now_ns < self.until_ns
@@ -110,6 +118,39 @@ class Machine:
                 self.running, self.until_ns, self.stops_in, self.drops = [], 0, None, []
             elif isinstance(deed, End):
                 self.is_ended = True
+
+
+class Newcomer(Machine):
+    """A machine that is started without a load test: it fetches the manager's, and joins in a session of its own."""
+
+    fetcher: Fetcher | None = None
+    ends_session = False
+
+    def boot(self) -> None:
+        super().boot()
+        self.fetcher = Fetcher()
+
+    @property
+    def speaker(self) -> Worker | Fetcher:
+        return self.fetcher or self.worker
+
+    def step(self, now_ns: int) -> None:
+        if self.fetcher is None:
+            super().step(now_ns)
+
+    def do(self, now_ns: int) -> None:
+        if self.fetcher is None:
+            super().do(now_ns)
+        for deed in self.fetcher.todo if self.fetcher else ():
+            self.is_ended = isinstance(deed, End)
+            if isinstance(deed, Unpack):
+                assert deed.parcel == LOAD_TEST
+                self.fetcher, self.ends_session = None, True
+
+
+LOAD_TEST = parcel.Parcel("loadtest.py", {"loadtest.py": b"x" * 50, "users.csv": b"y" * 50})
+PACKED = parcel.pack(LOAD_TEST)
+SHIPMENT = Shipment(parcel.digest_of(PACKED), tuple(PACKED[at : at + 60] for at in range(0, len(PACKED), 60)))
 
 
 class World:
@@ -190,6 +231,8 @@ class World:
 
     def connect(self, machine: Machine) -> None:
         is_up = self.now_ns >= max(self.is_cut.get(machine.name, 0), self.away_until) and not machine.is_dead
+        if isinstance(machine, Newcomer) and machine.ends_session:
+            machine.ends_session = is_up = False
         if machine.is_ended and machine.name not in self.sessions:
             return
         if machine.is_ended and not any(item[1] == machine.name for item in self.to_manager):
@@ -197,7 +240,7 @@ class World:
         if is_up and machine.name not in self.sessions and not self.is_frozen(machine):
             self.session += 1
             self.sessions[machine.name] = b"%d" % self.session
-            machine.worker.connected()
+            machine.speaker.connected()
             self.send(machine)
         elif not is_up and machine.name in self.sessions:
             self.lose_session(machine)
@@ -208,15 +251,15 @@ class World:
         self.to_manager = deque(item for item in self.to_manager if item[2] != peer)
         self.to_worker = deque(item for item in self.to_worker if item[2] != peer)
         self.manager.disconnected(peer)
-        machine.worker.disconnected()
-        machine.worker.outbox.clear()
+        machine.speaker.disconnected()
+        machine.speaker.outbox.clear()
 
     def send(self, machine: Machine) -> None:
         peer = self.sessions.get(machine.name)
-        for message in machine.worker.outbox:
+        for message in machine.speaker.outbox:
             if peer is not None:
                 self.to_manager.append((self.now_ns + STEP_NS, machine.name, peer, message))
-        machine.worker.outbox.clear()
+        machine.speaker.outbox.clear()
 
     def answer(self) -> None:
         for peer, message in self.manager.outbox:
@@ -243,7 +286,7 @@ class World:
             if self.is_frozen(machine) and not machine.is_ended:
                 frozen.append(item)
             elif not machine.is_ended:
-                machine.worker.hear(item[3], self.now_ns)
+                machine.speaker.hear(item[3], self.now_ns)
                 machine.do(self.now_ns)
                 self.send(machine)
         self.to_worker.extendleft(reversed(frozen))
@@ -552,12 +595,65 @@ TROUBLE = st.tuples(
 )
 
 
+def test_a_worker_without_a_load_test_fetches_it_and_joins() -> None:
+    world = World([Machine("a"), Newcomer("new")], shipment=SHIPMENT)
+
+    world.run(60 * SECOND)
+
+    assert world.has_ended
+    assert world.machines[1].made > 0
+    assert sum(world.counts.values()) == sum(machine.made for machine in world.machines)
+    assert not world.incidents
+
+
+def test_a_cut_while_a_load_test_is_fetched_costs_no_more_than_the_time() -> None:
+    world = World([Machine("a"), Newcomer("new")], shipment=SHIPMENT)
+    world.run(3)
+
+    world.is_cut["new"] = world.now_ns + 50 * SECOND * STEP_NS
+    world.run(120 * SECOND)
+
+    assert world.has_ended
+    assert world.machines[1].made > 0
+
+
+def test_a_worker_without_a_load_test_is_told_where_there_is_none_for_it() -> None:
+    manager = Manager(Terms(Plan(2, 1.0), expect=1, hash="same", options={}))
+
+    manager.hear(b"1", Fetch(0), 1)
+
+    ((_, refused),) = manager.outbox
+    assert isinstance(refused, Refused)
+    assert refused.reason == "it has no load test: name its file, or start the manager with --ship"
+
+
+def test_a_load_test_is_handed_out_piece_by_piece_to_whoever_asks() -> None:
+    manager = Manager(Terms(Plan(2, 1.0), expect=1, hash="same", options={}, shipment=SHIPMENT))
+
+    manager.hear(b"1", Fetch(1), 1)
+    manager.hear(b"2", Fetch(0), 1)
+
+    assert manager.outbox == [(peer, Piece(SHIPMENT.digest, part, len(SHIPMENT.pieces), SHIPMENT.pieces[part]))
+                              for peer, part in ((b"1", 1), (b"2", 0))]  # fmt: skip
+    assert not manager.nodes
+    with pytest.raises(ProtocolError):
+        manager.hear(b"1", Fetch(len(SHIPMENT.pieces)), 1)
+
+
+def test_a_worker_that_has_joined_fetches_nothing_more() -> None:
+    manager = Manager(Terms(Plan(2, 1.0), expect=1, hash="same", options={}, shipment=SHIPMENT))
+    manager.hear(b"1", Hello("n", "h", 1, "same", 1, "b", ()), 1)
+
+    with pytest.raises(ProtocolError):
+        manager.hear(b"1", Fetch(0), 2)
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(TROUBLE, max_size=6), st.booleans())
 def test_whatever_happens_no_user_runs_twice_no_count_is_lost_or_doubled_and_it_ends(
     troubles: list[tuple[int, int, str, int]], rebalance: bool
 ) -> None:
-    world = World([Machine("a"), Machine("b"), Machine("c")], rebalance=rebalance)
+    world = World([Machine("a"), Machine("b"), Newcomer("c")], rebalance=rebalance, shipment=SHIPMENT)
     due = deque(sorted(troubles))
 
     for step in range(300):
@@ -581,6 +677,8 @@ def trouble(world: World, machine: Machine, what: str, steps: int) -> None:
         world.is_cut[machine.name] = world.now_ns + steps * STEP_NS
     elif what == "freeze":
         machine.frozen_until = world.now_ns + steps * STEP_NS
+    elif what in ("leave", "interrupt") and isinstance(machine.speaker, Fetcher):
+        machine.is_ended = True  # nobody knows of it yet
     elif what == "leave":
         machine.worker.leave()
     elif what == "interrupt" and steps > 350:

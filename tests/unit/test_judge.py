@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from gaggle._core import KIND_REQUEST, KIND_TASK, KIND_USER
+from gaggle._core import KIND_CHECK, KIND_COUNT, KIND_GAUGE, KIND_REQUEST, KIND_TASK, KIND_USER
 from gaggle.judge import Judge
+from gaggle.meters import Meter
 from gaggle.metrics import Key, Row, Snapshot
 from gaggle.recorder import Moment, Recorder
 
 T0 = 1_653_000_000.0
+KIND_OF = {"check": KIND_CHECK, "count": KIND_COUNT, "gauge": KIND_GAUGE}
 
 
 def row(kind, label, name, ms=(), failed=0, size=1_000):
@@ -22,8 +24,9 @@ def row(kind, label, name, ms=(), failed=0, size=1_000):
     return made
 
 
-def snapshot(*rows):
-    return Snapshot({each.key: each for each in rows})
+def snapshot(*rows, **meters):
+    own = {Key(KIND_OF[name.partition("_")[0]], "", name.partition("_")[2]): meter for name, meter in meters.items()}
+    return Snapshot({each.key: each for each in rows}, meters=own)
 
 
 # 100 requests in 10 seconds: 90 quick ones, 10 slow ones of which 5 failed; one task, and 20 passes.
@@ -32,10 +35,23 @@ COUNTED = snapshot(
     row(KIND_REQUEST, "GET", "/slow", [400] * 9 + [900], failed=5),
     row(KIND_TASK, "Visitor", "browse", [50] * 30),
     row(KIND_USER, "", "Visitor", [100] * 20),
+    check_full=Meter(10, 1),
+    check_open=Meter(30, 0),
+    count_items=Meter(25, millionths=50_500_000),
+    gauge_queue=Meter(4, 0, 10_000_000, -1.0, 7.0, 3.0, 1),
 )
 
 JUDGED = [
     # text, holds, what is said
+    ("checks: rate>97%", True, "it was 97.5%"),
+    ("checks: rate{full}>0.97", False, "it was 90%"),
+    ("checks: rate{gone}>0", False, "it matched nothing called 'gone'"),
+    ("counts: sum>50", True, "it was 50.5"),
+    ("counts: rate{items}>5/s", True, "it was 5.05/s"),
+    ("gauges: max<=7", True, "it was 7"),
+    ("gauges: last{que*}<3", False, "it was 3"),
+    ("gauges: avg==2.5", True, "it was 2.5"),
+    ("gauges: min>0", False, "it was -1"),
     ("p(50)<11ms", True, "it was 10 ms"),
     ("p(95)<200ms", False, "it was 400 ms"),
     ("max<=900ms", True, "it was 900 ms"),

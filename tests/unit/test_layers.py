@@ -14,13 +14,13 @@ PACKAGE = Path(__file__).parents[2] / "gaggle"
 # A module may import what stands in a row above its own, and nothing else of the package. A module of several files
 # (report/) is one name here, and its files may import each other.
 LAYERS = (
-    {"errors", "units", "_core"},
+    {"errors", "units", "meters", "foreign", "_core"},
     {"thresholds"},
-    {"options", "configfile", "plan", "channel", "metrics", "user", "limits", "joining"},
+    {"options", "configfile", "plan", "channel", "metrics", "user", "limits", "joining", "parcel"},
     {"series", "commandline", "completion", "own"},
     {"needs", "sources", "usage", "loadtest", "recorder", "report", "logs", "transport", "protocol", "records", "curl"},
     {"choice", "judge", "rules", "inventory", "life", "policy", "worker", "manager"},
-    {"engine"},
+    {"engine", "fetcher"},
     {"launcher", "crew", "visit"},
     {"books", "ledger", "statefile", "trace"},
     {"standing", "keeping"},

@@ -16,7 +16,19 @@ from reference import Histogram as Reference
 from reference import latencies, seeded
 
 from gaggle import _core
-from gaggle._core import KIND_REQUEST, KIND_TASK, KIND_USER, Arena, Histogram, Total, pack_numbers
+from gaggle._core import (
+    KIND_CHECK,
+    KIND_COUNT,
+    KIND_GAUGE,
+    KIND_REQUEST,
+    KIND_TASK,
+    KIND_USER,
+    Arena,
+    Histogram,
+    Total,
+    pack_numbers,
+)
+from gaggle.meters import Meter
 from gaggle.metrics import COUNTERS, HEAD, MOST, ErrorRow, Key, Row, Snapshot
 
 GET, POST = Key(KIND_REQUEST, "GET", "/"), Key(KIND_REQUEST, "POST", "/")
@@ -68,11 +80,23 @@ gauges = st.fixed_dictionaries(
     {name: st.integers(min_value=-MOST, max_value=MOST) for name in ("users_running", "users_started", "users_exited")}
     | dict.fromkeys(("names_lost", "errors_lost"), numbers)
 )
+values = st.floats(min_value=-1e15, max_value=1e15)
+meters = st.builds(
+    lambda samples, failed, total, ends, last, last_us: Meter(samples, failed, total, *ends, last, last_us),
+    *(st.integers(min_value=1, max_value=MOST), numbers, st.integers(-(2**60), 2**60) | st.integers(-(2**80), 2**80)),
+    *(st.just((None, None)) | st.tuples(values, values).map(sorted), values, numbers),
+)
+meter_keys = st.builds(Key, st.sampled_from((KIND_COUNT, KIND_GAUGE, KIND_CHECK)), st.just(""), texts)
 snapshots = st.builds(
-    lambda rows, errors, lag, gauges: Snapshot(
-        {row.key: row for row in rows}, {(error.key, error.text): error for error in errors}, lag, **gauges
+    lambda rows, errors, lag, gauges, meters: Snapshot(
+        {row.key: row for row in rows},
+        {(error.key, error.text): error for error in errors},
+        lag,
+        **gauges,
+        meters=meters,
     ),
     *(st.lists(rows, max_size=4), st.lists(error_rows, max_size=4), histograms, gauges),
+    st.dictionaries(meter_keys, meters, max_size=4),
 )
 
 
@@ -200,13 +224,26 @@ def test_operators_leave_their_operands_alone(a: Snapshot, b: Snapshot) -> None:
     assert (a.pack(), b.pack()) == before
 
 
+def test_the_halves_add_up_to_the_whole_and_end_when_nothing_can_be_halved() -> None:
+    many = snapshot(Row(GET, 1), Row(POST, 2), users_running=3)
+    many.meters = {Key(KIND_COUNT, "", f"n{n}"): Meter(1, 0, n) for n in range(9)}
+
+    first, second = many.halves()
+
+    assert first + second == many
+    assert (len(first.meters), len(second.meters)) == (4, 5)
+    assert many.can_be_halved
+    assert not snapshot(Row(GET, 1)).can_be_halved
+
+
 def counted(snapshot: Snapshot) -> object:
     """Return what is exact in a difference: everything but extremes and moments."""
     rows = {row.key: (row.counts, row.statuses, row.times, row.first_byte) for row in snapshot.rows.values()}
     rows = {key: [dict(part) if isinstance(part, dict) else part for part in row] for key, row in rows.items()}
     errors = {name: error.count for name, error in snapshot.errors.items()}
     users = snapshot.users_running, snapshot.users_started, snapshot.users_exited
-    return rows, errors, snapshot.lag, users, snapshot.names_lost, snapshot.errors_lost
+    meters = {key: (meter.samples, meter.failed, meter.millionths) for key, meter in snapshot.meters.items()}
+    return rows, errors, snapshot.lag, users, snapshot.names_lost, snapshot.errors_lost, meters
 
 
 @pytest.mark.parametrize(
@@ -330,12 +367,14 @@ def test_the_delta_of_a_second_is_small(rng: Random) -> None:
 
 def packed(*numbers: int, texts: bytes = b"", rest: bytes = b"", **head: int | bytes) -> bytes:
     """Return a packed snapshot of these parts; `head` replaces fields of its head."""
-    fields = {"magic": b"gaggle", "version": 1, "count": len(numbers), "length": len(texts)} | head
+    fields = {"magic": b"gaggle", "version": 2, "count": len(numbers), "length": len(texts)} | head
     return HEAD.pack(*fields.values()) + pack_numbers(list(numbers)) + texts + rest
 
 
-EMPTY = (0, 0, 0, 0, 0, 0, 0, 0)
+EMPTY = (0, 0, 0, 0, 0, 0, 0, 0, 0)
 ONE_ROW = (1, *EMPTY[1:])
+ONE_METER = (*EMPTY[:8], 1)
+METERED = (1, 0, 2, 500_000, 1, 0x3FF00000, 0, 0x40080000, 0, 0x40000000, 0, 7)  # 2.5 of one sample; 1, 3, and last 2
 COUNTED = (1, *(0,) * 12)
 HISTOGRAM = histogram(5).encode()
 N = len(HISTOGRAM)
@@ -344,7 +383,7 @@ MALFORMED = {
     "nothing at all": b"",
     "no whole head": packed(*EMPTY)[:14],
     "another magic": packed(*EMPTY, magic=b"giggle"),
-    "another version": packed(*EMPTY, version=2),
+    "another version": packed(*EMPTY, version=1),
     "something after the end": packed(*EMPTY, rest=b"x"),
     "a number too few": packed(*EMPTY[1:]),
     "a number too many": packed(*EMPTY, 0),
@@ -354,7 +393,7 @@ MALFORMED = {
     "a negative number of rows": packed(-1, *EMPTY[1:]),
     "more rows than there are": packed(2, *EMPTY[1:]),
     "rows without end": packed(2**52, *EMPTY[1:]),
-    "more names lost than can be": packed(*EMPTY[:6], 2**52 + 1, 0),
+    "more names lost than can be": packed(*EMPTY[:6], 2**52 + 1, 0, 0),
     "fewer users than can be": packed(0, 0, 0, -(2**52) - 1, *EMPTY[4:]),
     "an unknown kind": packed(*ONE_ROW, 3, 0, 0, *COUNTED, 0, 0, 0),
     "a negative kind": packed(*ONE_ROW, -1, 0, 0, *COUNTED, 0, 0, 0),
@@ -374,6 +413,15 @@ MALFORMED = {
     "the same error twice": packed(0, 2, *EMPTY[2:], *((0, 0, 0, 0, 1, 0, 0) * 2)),
     "an error before 1970": packed(0, 1, *EMPTY[2:], 0, 0, 0, 0, 1, -1, 0),
     "an error of unknown kind": packed(0, 1, *EMPTY[2:], 9, 0, 0, 0, 1, 0, 0),
+    "more meters than there are": packed(*EMPTY[:8], 2**40),
+    "a meter of a row's kind": packed(*ONE_METER, 2, 0, *METERED),
+    "a meter with a negative number of samples": packed(*ONE_METER, 3, 0, -1, *METERED[1:]),
+    "a meter with a sum that is too large": packed(*ONE_METER, 3, 0, 1, 0, 2**62 + 1, *METERED[3:]),
+    "a meter with more than a whole": packed(*ONE_METER, 3, 0, 1, 0, 1, 1_000_000, *METERED[4:]),
+    "a meter with half a double": packed(*ONE_METER, 3, 0, 1, 0, 1, 0, 1, 0, 2**32, *METERED[7:]),
+    "a meter with an infinite value": packed(*ONE_METER, 3, 0, 1, 0, 1, 0, 1, 0x7FF00000, 0, *METERED[7:]),
+    "a meter with no number": packed(*ONE_METER, 3, 0, 1, 0, 1, 0, 1, 0x7FF80000, 0, *METERED[7:]),
+    "the same meter twice": packed(*EMPTY[:8], 2, *((3, 0, *METERED) * 2)),
 }  # fmt: skip
 
 
@@ -387,6 +435,9 @@ def test_the_malformed_ones_are_nearly_right() -> None:
     error = packed(0, 1, *EMPTY[2:], 0, 0, 0, 1, -2, 1, 2, texts=b"a")
     assert list(Snapshot.unpack(error).errors.values()) == [ErrorRow(Key(0, "", ""), "a", -2, 1e-6, 2e-6)]
 
+    meter = Snapshot.unpack(packed(*ONE_METER, 4, 1, *METERED, texts=b"a")).meters[Key(KIND_GAUGE, "", "a")]
+    assert meter == Meter(1, 0, 2_500_000, 1.0, 3.0, 2.0, 7)
+
 
 @pytest.mark.parametrize("data", [pytest.param(data, id=reason) for reason, data in MALFORMED.items()])
 def test_what_is_malformed_is_refused(data: bytes) -> None:
@@ -397,20 +448,22 @@ def test_what_is_malformed_is_refused(data: bytes) -> None:
 
 
 def test_another_version_is_named() -> None:
-    with pytest.raises(ValueError, match="of version 7, this is version 1"):
+    with pytest.raises(ValueError, match="of version 7, this is version 2"):
         Snapshot.unpack(packed(*EMPTY, version=7))
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=120))
 def test_any_bytes_are_a_snapshot_or_a_value_error(data: bytes) -> None:
-    for tried in (data, HEAD.pack(b"gaggle", 1, len(data) // 2, len(data) // 4) + data):
+    for tried in (data, HEAD.pack(b"gaggle", 2, len(data) // 2, len(data) // 4) + data):
         is_snapshot_or_refused(tried)
 
 
 def test_mutated_bytes_are_a_snapshot_or_a_value_error(rng: Random) -> None:
     rows = [Row(Key(n % 3, "GET", f"/{n}"), n, statuses={200: 9}, times=histogram(*range(9 * n))) for n in range(1, 6)]
-    original = snapshot(*rows, errors=(ErrorRow(GET, "x", 2, 3.0, 4.0),), users_running=2).pack()
+    original = snapshot(*rows, errors=(ErrorRow(GET, "x", 2, 3.0, 4.0),), users_running=2)
+    original.meters[Key(KIND_GAUGE, "", "queue")] = Meter(3, 0, 7_500_000, -1.5, 8.0, 1.0, 5)
+    packed_original = original.pack()
     mutations: list[Callable[[bytearray, int], None]] = [
         lambda data, at: data.__setitem__(at, rng.randrange(256)),
         lambda data, at: data.__setitem__(slice(at, at + rng.randint(1, 9)), b""),
@@ -419,7 +472,7 @@ def test_mutated_bytes_are_a_snapshot_or_a_value_error(rng: Random) -> None:
     ]
 
     for _ in range(4_000):
-        data = bytearray(original)
+        data = bytearray(packed_original)
         rng.choice(mutations)(data, rng.randrange(len(data)))
         is_snapshot_or_refused(bytes(data))
 
@@ -443,7 +496,7 @@ def is_snapshot_or_refused(data: bytes) -> None:
 
 def test_numbers_that_are_too_many_take_no_memory() -> None:
     """A length of four billion in a message of 23 bytes is refused before anything is made for it."""
-    data = struct.pack(">6sBII", b"gaggle", 1, 2**32 - 1, 2**32 - 1) + bytes(8)
+    data = struct.pack(">6sBII", b"gaggle", 2, 2**32 - 1, 2**32 - 1) + bytes(8)
 
     with pytest.raises(ValueError, match="cannot be in"):
         Snapshot.unpack(data)

@@ -71,6 +71,15 @@ TAKEN = [
     ("--lane fast", {"lane": "fast"}),
     ("--no-keepalive --max-connection-age 0", {"no_keepalive": True, "max_connection_age": 0}),  # 0 asks for nothing
     ("-l", {"list": True}),
+    ("a.py Visitor admin", {"classes": ("Visitor", "admin")}),
+    ("a.py -u 3 Visitor --classes Ad*", {"users": 3, "classes": ("Ad*", "Visitor")}),
+    # Locust's and Goose's.
+    ("-f a.py --headless -L DEBUG", {"verbose": 2}),
+    ("--locustfile=a.py --loglevel error --only-summary", {"quiet": 1}),
+    ("--csv out/run --logfile run.log", {"report_file": ("out/run.csv",), "log_file": "run.log"}),
+    ("--master --master-bind-port 6000", {"manager": True, "manager_bind_port": 6_000}),
+    ("--worker --master-host 10.0.0.1 --processes=2", {"worker": True, "manager_host": "10.0.0.1", "engines": 2}),
+    ("--scenarios-list", {"list": True}),
 ]
 
 
@@ -81,6 +90,17 @@ def test_an_option_is_taken(argv, values):
 
 REFUSED = [
     # argv, option, value, detail
+    (
+        "--co-mitigation average",
+        "--co-mitigation",
+        "",
+        r"gaggle has no --co-mitigation: no times are made up: pacing() "
+        "keeps a rhythm, and the report says how late gaggle itself was.",
+    ),
+    ("-L loud", "-L", "loud", "The -L option must be DEBUG, INFO, WARNING, ERROR or CRITICAL."),
+    ("-f", "-f", "", "The -f option needs a value: -f FILE."),
+    ("--headless=yes", "--headless", "yes", "The --headless option takes no value."),
+    ("a.py b/c", "FILE", "b/c", "Only one load test runs at a time, and a.py is given already."),
     ("--users 0", "--users", "0", "The --users option must be set to at least 1."),
     ("-u0", "--users", "0", "The --users option must be set to at least 1."),
     ("--users -3", "--users", "-3", "The --users option must be set to at least 1."),

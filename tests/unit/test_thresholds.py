@@ -13,6 +13,11 @@ from gaggle.thresholds import OPS, Of, Unit, parse, written
 GOOD = [
     # text, what, statistic, name, op, unit, limit
     ("p(95)<200ms", Of.TIMES, "p95", "", "<", Unit.TIME, 200_000),
+    ("checks: rate>99%", Of.CHECKS, "", "", ">", Unit.SHARE, 0.99),
+    ("checks{name:cart is full}: rate>0.9", Of.CHECKS, "", "cart is full", ">", Unit.SHARE, 0.9),
+    ("counts: sum{cart items}>=100", Of.COUNTS, "", "cart items", ">=", Unit.COUNT, 100),
+    ("counts: rate{cart items}>5/s", Of.COUNTS, "", "cart items", ">", Unit.RATE, 5),
+    ("gauges: last{queue}<10", Of.GAUGES, "last", "queue", "<", Unit.COUNT, 10),
     ("p(95) < 200", Of.TIMES, "p95", "", "<", Unit.TIME, 200_000),  # k6's bare number is milliseconds
     ("p(99.9)<=1.5s", Of.TIMES, "p99.9", "", "<=", Unit.TIME, 1_500_000),
     ("p(99){GET /node}<1s", Of.TIMES, "p99", "GET /node", "<", Unit.TIME, 1_000_000),
