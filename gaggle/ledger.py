@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gaggle import units
+from gaggle._core import Total
 from gaggle.metrics import Snapshot
 from gaggle.protocol import Work
 from gaggle.report.model import EngineHealth
@@ -33,21 +34,21 @@ class Share:
 
 
 class Ledger:
-    """Adds what comes in. `total` counts since the metrics' reset, where there is one, and `ramp` before it."""
+    """Adds what comes in: `counted` since the metrics' reset, where there is one, and `ramp` before it."""
 
     def __init__(self) -> None:
-        self.total, self.ramp = Snapshot.empty(), Snapshot.empty()
+        self.counted, self.ramp = Total(), Total()
         self.shares: dict[str, Share] = {}  # by the worker's own name
 
-    def add(self, node: str, delta: Snapshot, began: float, ended: float, is_ramp: bool = False) -> None:
-        """Count a worker's delta, of a stretch of time in unix seconds. Raises ValueError as Snapshot.merge does."""
-        (self.ramp if is_ramp else self.total).merge(delta)
-        requests = sum(row.count for row in delta.requests())
+    def add(self, node: str, parts: Sequence[bytes], began: float, ended: float, is_ramp: bool = False) -> None:
+        """Count a worker's delta (packed snapshots), of a stretch of time in unix seconds. Raises ValueError."""
+        requests = sum(map((self.ramp if is_ramp else self.counted).add, parts))
         self.shares.setdefault(node, Share()).last.append((began, max(began, ended), requests))
 
     def measured(self, was_reset: bool) -> Snapshot:
         """Return what the report is about: all, or what was counted since the reset."""
-        return self.total if was_reset or not self.ramp.rows else self.ramp + self.total
+        total = Snapshot.read(self.counted)
+        return total if was_reset else Snapshot.read(self.ramp) + total
 
     def missing(self, node: str, number: int, began: float, until: float) -> str:
         """Return, for the report, what a worker that never came back can have counted and not told (unix seconds).

@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from gaggle import parcel, units
+from gaggle import limits, parcel, units
 from gaggle.errors import InvalidOption, LoadTestError, ProtocolError
 from gaggle.joining import Token, address_for_others, join_command, remove_token, write_token
 from gaggle.keeping import Keeper
@@ -152,6 +152,7 @@ class Managing:
         self.token = None if options.open_gaggle else Token.make()
         if self.before and self.token:
             self.token = Token(self.before.token)
+        limits.raise_descriptors()  # each worker has a connection
         self.transport = ManagerTransport(self.heard, self.refused)
         host, port = options.manager_bind_host, options.manager_bind_port
         if self.before and not port:
@@ -229,12 +230,9 @@ class Managing:
     def count(self, news: Counted) -> None:
         """Add what a worker has counted; only then may it forget it."""
         try:
-            delta = Snapshot.empty()
-            for part in news.parts:
-                delta.merge(Snapshot.unpack(part))
-            self.ledger.add(news.node, delta, news.began, news.ended, news.is_ramp)
+            self.ledger.add(news.node, news.parts, news.began, news.ended, news.is_ramp)
             if self.recorder.has_begun:
-                self.recorder.count(*self.stretch(news), delta)
+                self.recorder.take(*self.stretch(news), news.parts)
         except ValueError as error:
             self.incident("loss", f"a worker sent counts that cannot be read: {error}")
             self.outcome.is_incomplete = True
@@ -261,7 +259,8 @@ class Managing:
     def note(self) -> None:
         """Once a second: end it, and tell who looks on."""
         self.recorder.turn(self.now(), self.manager.users_running)
-        self.recorder.tell(self.ledger.measured(self.was_reset), Snapshot.empty())
+        if self.recorder.observers:
+            self.recorder.tell(self.ledger.measured(self.was_reset), Snapshot.empty())
         if (sentence := self.supervisor.judge.sentence) and self.manager.state == "running":
             self.incident("threshold", f"the test ends early: {sentence}")
             self.manager.stop("threshold", boot_ns())
@@ -372,8 +371,8 @@ class Managing:
                 is_incomplete=self.outcome.is_incomplete,
                 incidents=tuple(self.incidents),
                 notes=tuple(self.notes),
-                total=self.ledger.total.pack(),
-                ramp=self.ledger.ramp.pack(),
+                total=Snapshot.read(self.ledger.counted).pack(),
+                ramp=Snapshot.read(self.ledger.ramp).pack(),
                 shares=shares_of(self.ledger),
             )
         )

@@ -8,7 +8,6 @@ import msgspec
 
 from gaggle.ledger import Ledger, Share
 from gaggle.manager import Manager, Move, Node
-from gaggle.metrics import Snapshot
 from gaggle.plan import Block
 from gaggle.protocol import Hello, Work
 from gaggle.report.model import Incident
@@ -146,7 +145,8 @@ def shares_of(ledger: Ledger) -> dict[str, tuple[tuple[float, float, int], ...]]
 
 def fill(ledger: Ledger, standing: Standing) -> None:
     """Put the counts of a test into a new ledger. Raises ValueError."""
-    ledger.total, ledger.ramp = Snapshot.unpack(standing.total), Snapshot.unpack(standing.ramp)
+    ledger.counted.add(standing.total)
+    ledger.ramp.add(standing.ramp)
     for name, last in standing.shares.items():
         ledger.shares[name] = Share()
         ledger.shares[name].last.extend(last)

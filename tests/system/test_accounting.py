@@ -472,7 +472,7 @@ def test_what_is_counted_from_the_reset_on_and_what_it_dropped_are_all_that_the_
     start_gaggle: StartGaggle, server: Server, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
-    gaggle = start_gaggle(RAMP.format(go=str(go)), "-u", 4, "--hatch-rate", 8)
+    gaggle = start_gaggle(RAMP.format(go=str(go)), "-u", 4, "--hatch-rate", 8 / PATIENCE)
     gaggle.wait_for_line("All 4 users hatched, resetting metrics")
 
     go.touch()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from processes import eventually
+from processes import eventually, lasting
 from runs import Gaggle, Result
 from sites import Server
 
@@ -154,7 +154,7 @@ def test_what_outlasts_the_stop_timeout_is_cut_and_on_stop_runs_still(
     start_gaggle: StartGaggle, server: Server
 ) -> None:
     """on_stop has a stop timeout of its own: it was cancelled again half a second after the task."""
-    gaggle = start_gaggle(STALLED, "-u", 4, "--stop-timeout", "1.2s", *AT_ONCE)
+    gaggle = start_gaggle(STALLED, "-u", 4, "--stop-timeout", lasting(1.2), *AT_ONCE)
     eventually(lambda: server.seen("GET /stall") == 4)
 
     asked = time.monotonic()
@@ -173,7 +173,7 @@ def test_what_outlasts_the_stop_timeout_is_cut_and_on_stop_runs_still(
 
 def test_an_on_stop_that_does_not_end_is_cut_as_well(start_gaggle: StartGaggle, server: Server) -> None:
     source = SLOW.replace('await self.post("/bye")', 'await self.get("/stall")')
-    gaggle = start_gaggle(source, "-u", 3, "--stop-timeout", "0.7s", *AT_ONCE)
+    gaggle = start_gaggle(source, "-u", 3, "--stop-timeout", lasting(0.7), *AT_ONCE)
     eventually(lambda: server.seen("GET /slow") >= 3)
 
     gaggle.signal(signal.SIGINT)
