@@ -172,7 +172,12 @@ class Worker:
             self.state = self._session_state
 
     def hear(self, message: Message, now_ns: int) -> None:
-        """Take what the manager said. Raises ProtocolError for what may not come now."""
+        """Take what the manager said. Raises ProtocolError for what may not come now.
+
+        After the end it is nobody's: the answer to a beat may come behind the Exit.
+        """
+        if self.state == "ended":
+            return
         after = advance(FROM_MANAGER, self.state, message)
         HEARD[type(message)](self, message, now_ns)
         if type(message) not in OWN_STATE:

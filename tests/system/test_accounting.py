@@ -418,7 +418,8 @@ def test_nginx_has_logged_what_the_report_says_after_ctrl_c(start_gaggle: StartG
 
 
 def test_nginx_has_logged_what_the_report_says_of_a_killed_engine(start_gaggle: StartGaggle, nginx: Nginx) -> None:
-    gaggle = start_gaggle(NGINX, "-u", 10, "-t", "1s", "--engines", 2, *ALL, host=nginx.url)
+    gaggle = start_gaggle(NGINX, "-u", 10, "-t", lasting(1), "--engines", 2, *ALL, host=nginx.url)
+    eventually(lambda: len(gaggle.engines()) == 2)
     wait_for_requests(nginx, 500)
 
     os.kill(gaggle.engines()[1], signal.SIGKILL)
@@ -432,7 +433,7 @@ def test_nginx_has_logged_what_the_report_says_of_a_killed_engine(start_gaggle: 
 
 
 def test_two_engines_add_up_to_what_the_server_has_seen(run_gaggle: RunGaggle, nginx: Nginx) -> None:
-    result = run_gaggle(NGINX, "-u", 10, "-t", "1s", "--engines", 2, *ALL, host=nginx.url)
+    result = run_gaggle(NGINX, "-u", 10, "-t", lasting(1), "--engines", 2, *ALL, host=nginx.url)
 
     shares = [engine["requests"] for engine in result.report["engines"]]
     assert len(shares) == 2

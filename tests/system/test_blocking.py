@@ -157,6 +157,7 @@ def test_each_task_that_blocks_is_named(run_gaggle: RunGaggle, server: Server) -
     assert lines == [("arrive", "5"), ("visit", "9"), ("leave", "13")]
 
 
+@pytest.mark.timed
 def test_short_turns_are_nobody_s_business(run_gaggle: RunGaggle, server: Server) -> None:
     source = """
         class Visitor(User):
@@ -171,6 +172,7 @@ def test_short_turns_are_nobody_s_business(run_gaggle: RunGaggle, server: Server
     assert "holds up" not in result.stderr
 
 
+@pytest.mark.timed
 def test_a_task_is_not_to_blame_for_a_machine_that_lets_it_wait(start_gaggle: StartGaggle, server: Server) -> None:
     """A turn was long when the engine had no core for a tenth of a second, and whatever it did was named."""
     source = """
@@ -219,6 +221,7 @@ FAILING = """
 
 
 @pytest.mark.parametrize("how", ["pass", "await asyncio.sleep(0)", 'await self.get("/status/500")'])
+@pytest.mark.timed
 def test_a_loop_of_failures_neither_freezes_its_engine_nor_floods_the_log(
     how: str, run_gaggle: RunGaggle, server: Server
 ) -> None:
@@ -250,6 +253,7 @@ def test_a_task_that_fails_without_having_waited_costs_little(start_gaggle: Star
     assert result.task("Failing", "fail").count <= 25 * (phases[-1]["stopped"] - phases[0]["started"]) + 1
 
 
+@pytest.mark.timed
 def test_a_task_that_does_nothing_at_all_lets_the_others_live(run_gaggle: RunGaggle, server: Server) -> None:
     source = """
         class Nothing(User):

@@ -210,7 +210,16 @@ def test_without_a_file_it_is_loadtest_py(run, write, server):
 def test_a_load_test_may_have_any_name(run, write, tmp_path, server, name):
     write(VISITOR, name)
 
-    ended = run("--host", server.url, "--users=1", "-t200ms", "--report-file=r.json", "--report-file=r.txt", "--", name)
+    ended = run(
+        "--host",
+        server.url,
+        "--users=1",
+        f"-t{lasting(0.2)}",
+        "--report-file=r.json",
+        "--report-file=r.txt",
+        "--",
+        name,
+    )
 
     assert (ended.code, ended.stderr) == (0, "")
     report = json.loads((tmp_path / "r.json").read_text())
@@ -222,7 +231,7 @@ def test_a_load_test_imports_what_is_beside_it(run, write, server):
     write("PATH = '/echo'\n", "folder/paths.py")
     write("import paths\n" + VISITOR.replace('"/"', "paths.PATH"), "folder/mine.py")
 
-    assert run("folder/mine.py", "--host", server.url, "--users", 1, "--run-time", "200ms").code == 0
+    assert run("folder/mine.py", "--host", server.url, "--users", 1, "--run-time", lasting(0.2)).code == 0
     assert server.seen("GET /echo") == server.seen().total > 0
 
 

@@ -6,13 +6,17 @@ What needs more than a line has its tests elsewhere: 5 in test_deaths.py, 130 in
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import RunGaggle
+from processes import lasting
+from runs import Result
+
+RunGaggle = Callable[..., Result]
 
 AT_ONCE = ("-u", "1", "-r", "100", "--engines", "1", "--no-reset-metrics", "--stop-timeout", "0.2s")
-SHORT = ("-t", "0.2s")
+SHORT = ("-t", lasting(0.2))
 FINE = 'await self.get("/")'
 CUT = 'await asyncio.gather(self.get("/"), self.get("/stall"))'  # unfinished requests are a reason for doubt
 

@@ -16,6 +16,8 @@ from sites import Server
 
 from gaggle.joining import Token
 
+pytestmark = pytest.mark.timed
+
 LONG = 30.0
 USERS = 6
 HANDED_OVER = "worker 2 was not heard for 2 seconds with 3 users: others have them now"

@@ -21,6 +21,8 @@ from processes import eventually
 from runs import Gaggle, Result, Row, assert_accounts
 from sites import Server
 
+pytestmark = pytest.mark.timed
+
 LONG = 40.0
 USERS = 6
 NODES = 2  # with an engine each

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from flock import Flock
+from processes import lasting
 from runs import Gaggle, Result
 
 LONG = 60.0
@@ -45,7 +46,7 @@ def counted(result: Result) -> list[dict[str, Any]]:
 
 
 def test_a_gaggle_of_four_counts_what_one_process_counts(flock: Flock, start_gaggle: StartGaggle) -> None:
-    words = ("-u", USERS, "-r", 1_000, "-t", "1s", "--seed", 7)
+    words = ("-u", USERS, "-r", 1_000, "-t", lasting(1), "--seed", 7)
     flock.manager("--expect-workers", 4, "--host", "http://127.0.0.1:9", *words)
     flock.workers(4, "--engines", 1)
     alone = start_gaggle(flock.load_test, *words, "--no-reset-metrics", "--engines", 1, host="http://127.0.0.1:9")

@@ -13,6 +13,8 @@ from processes import eventually
 from runs import Gaggle, Result, assert_accounts
 from sites import Server
 
+pytestmark = pytest.mark.timed
+
 LONG = 60.0
 USERS = 6
 

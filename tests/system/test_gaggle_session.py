@@ -11,7 +11,7 @@ from textwrap import dedent
 
 import pytest
 from flock import Flock, Worker, masked
-from processes import Process
+from processes import Process, lasting
 from runs import Gaggle, Result, assert_accounts, clean_environment
 from sites import DemoSite, Server
 
@@ -60,6 +60,7 @@ def gaps(worker: Worker) -> list[float]:
 # The session.
 
 
+@pytest.mark.timed
 def test_ctrl_c_on_worker_2_stops_all_and_every_line_is_the_seed_s(
     flock: Flock, demo_site: DemoSite, golden: Golden
 ) -> None:
@@ -138,7 +139,7 @@ def test_the_manager_s_report_of_three_workers_is_what_the_server_saw(
     flock: Flock, server: Server, load_test: LoadTestFile
 ) -> None:
     flock.load_test = load_test(VISITS)
-    flock.manager("--expect-workers", 3, "--host", server.url, "-u7", "-r50", "-t1s")
+    flock.manager("--expect-workers", 3, "--host", server.url, "-u7", "-r50", "-t", lasting(1))
     flock.workers(3, "--engines", 1)
 
     lead, *others = flock.finish(LONG)
@@ -151,7 +152,7 @@ def test_the_manager_s_report_of_two_workers_has_all_sections(
     flock: Flock, server: Server, load_test: LoadTestFile
 ) -> None:
     flock.load_test = load_test(VISITS)
-    flock.manager("--expect-workers", 2, "--host", server.url, "-u4", "-r50", "-t1s")
+    flock.manager("--expect-workers", 2, "--host", server.url, "-u4", "-r50", "-t", lasting(1))
     flock.workers(2, "--engines", 1)
 
     lead, *others = flock.finish(LONG)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from processes import eventually
+from processes import eventually, lasting
 from procfs import CLOSE_WAIT, ESTABLISHED, cpu_seconds, descriptors, sockets_to
 from runs import Gaggle, Result
 from sites import Server
@@ -114,7 +114,7 @@ ECHOES = """
 def test_no_response_reaches_another_user_when_the_kernel_reuses_descriptors(
     lane: str, run_gaggle: RunGaggle, server: Server
 ) -> None:
-    result = run_gaggle(ECHOES, "-u", 1000, "-t", "1.5s", "--engines", 1, "--lane", lane, *AT_ONCE)
+    result = run_gaggle(ECHOES, "-u", 1000, "-t", lasting(1.5), "--engines", 1, "--lane", lane, *AT_ONCE)
 
     echoes = result.request("GET /echo")
     assert [error["text"] for error in result.report["errors"] if error["kind"] == "task"] == []
@@ -162,6 +162,7 @@ WINDOW_SECONDS = 1.0
 
 
 @pytest.mark.parametrize("lane", LANES)
+@pytest.mark.timed
 def test_idle_connections_that_the_server_ends_cost_nothing(
     lane: str, start_gaggle: StartGaggle, server: Server
 ) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from flock import Flock
-from processes import Process, eventually
+from processes import PATIENCE, Process, eventually, lasting
 from runs import Gaggle, Result, clean_environment
 from sites import Server
 
@@ -61,7 +61,17 @@ def test_all_users_start_and_leave_within_their_times(run_gaggle: RunGaggle, ser
     """
 
     result = run_gaggle(
-        source, "-u", 5, "--startup-time", "0.4s", "-t", "0.3s", "--decrease-time", "0.4s", "--no-reset-metrics", "-v"
+        source,
+        "-u",
+        5,
+        "--startup-time",
+        lasting(0.4),
+        "-t",
+        lasting(0.3),
+        "--decrease-time",
+        lasting(0.4),
+        "--no-reset-metrics",
+        "-v",
     )
 
     assert result.returncode == 0
@@ -185,7 +195,7 @@ def test_headers_of_the_command_line_are_sent_with_every_request(
 def test_the_throttle_holds_over_all_engines(engines: int, run_gaggle: RunGaggle, server: Server) -> None:
     result = run_gaggle(
         VISITORS,
-        *("-u", 6, *AT_ONCE, "-t", "1s", "--throttle-requests", 100, "--engines", engines, "--no-reset-metrics"),
+        *("-u", 6, *AT_ONCE, "-t", lasting(1), "--throttle-requests", 100, "--engines", engines, "--no-reset-metrics"),
     )
 
     seen = server.seen().total
@@ -204,15 +214,17 @@ def test_users_that_wait_for_the_throttle_leave_at_once(start_gaggle: StartGaggl
             async def leave(self):
                 pass
     """
-    gaggle = start_gaggle(source, "-u", 8, *AT_ONCE, "--throttle-requests", 0.1, "--stop-timeout", 30, "-v")
+    gaggle = start_gaggle(
+        source, "-u", 8, *AT_ONCE, "--engines", 1, "--throttle-requests", 0.01, "--stop-timeout", 60, "-v"
+    )
     gaggle.wait_for_line("launched 8 users")
     eventually(lambda: server.seen("/") == 1)
 
     began = time.monotonic()
     gaggle.signal(signal.SIGINT)
-    result = gaggle.finish(25)
+    result = gaggle.finish(50 / PATIENCE)
 
-    assert time.monotonic() - began < 20, "not after the stop timeout"
+    assert time.monotonic() - began < 50, "not after the stop timeout"
     assert result.total("unfinished") == 0, "what had not begun was not cut"
     assert server.seen("/") == 1
 
@@ -244,7 +256,18 @@ def test_a_gaggle_does_what_its_manager_chose_and_ends_when_all_have_left(flock:
 
 
 def test_a_gaggle_lets_its_users_go_one_by_one_and_needs_no_metrics_to_end(flock: Flock, server: Server) -> None:
-    options = ("-u", 4, *AT_ONCE, "-t", "0.5s", "--decrease-time", "0.6s", "--throttle-requests", 40, "--no-metrics")
+    options = (
+        "-u",
+        4,
+        *AT_ONCE,
+        "-t",
+        lasting(0.5),
+        "--decrease-time",
+        lasting(0.6),
+        "--throttle-requests",
+        40,
+        "--no-metrics",
+    )
     with bare_manager(flock, "--expect-workers", 2, "--host", server.url, *options) as manager:
         workers = flock.workers(2, "--engines", 1)
 

@@ -61,6 +61,7 @@ STARTING = (
 
 
 @pytest.mark.parametrize(("rate", "users", "engines"), [(10, 8, 2), (10, 4, 1), (2.5, 3, 2), (0.5, 2, 2)])
+@pytest.mark.timed
 def test_users_start_one_by_one_whichever_engine_they_live_in(
     rate: float, users: int, engines: int, run_gaggle: RunGaggle, server: Server, tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_users_start_one_by_one_whichever_engine_they_live_in(
     assert result.returncode == 0
 
 
+@pytest.mark.timed
 def test_the_run_time_counts_from_the_start_of_the_last_user(run_gaggle: RunGaggle, server: Server) -> None:
     source = """
         class Visitor(User):
