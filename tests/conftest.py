@@ -21,12 +21,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out what measures time where others have the machine as well."""
-    if PATIENCE > 1:
-        for item in items:
-            if item.get_closest_marker("timed"):
-                item.add_marker(
-                    pytest.mark.skip(reason="judges times, and TEST_PATIENCE says that the machine is slow")
-                )
+    skip = pytest.mark.skip(reason="judges times, and TEST_PATIENCE says that the machine is slow")
+    for item in items if PATIENCE > 1 else ():
+        if item.get_closest_marker("timed"):
+            item.add_marker(skip)
 
 
 @pytest.fixture

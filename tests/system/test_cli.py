@@ -14,7 +14,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from processes import Process, eventually
+from processes import Process, eventually, lasting
 from runs import clean_environment
 
 from gaggle.usage import help_text
@@ -210,16 +210,8 @@ def test_without_a_file_it_is_loadtest_py(run, write, server):
 def test_a_load_test_may_have_any_name(run, write, tmp_path, server, name):
     write(VISITOR, name)
 
-    ended = run(
-        "--host",
-        server.url,
-        "--users=1",
-        f"-t{lasting(0.2)}",
-        "--report-file=r.json",
-        "--report-file=r.txt",
-        "--",
-        name,
-    )
+    words = ("--host", server.url, "--users=1", f"-t{lasting(0.2)}", "--report-file=r.json", "--report-file=r.txt")
+    ended = run(*words, "--", name)
 
     assert (ended.code, ended.stderr) == (0, "")
     report = json.loads((tmp_path / "r.json").read_text())

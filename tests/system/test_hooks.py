@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from processes import lasting
 from runs import Result
 from sites import Server
 
