@@ -272,7 +272,6 @@ FROM_WORKER: dict[str, dict[type[Message], str]] = {
 # What may arrive from the manager, by the worker's own state.
 GIVEN = (More, Fewer, Lease, Ack)
 FROM_MANAGER: dict[str, dict[type[Message], str]] = {
-    "fetching": {Piece: "fetching", Refused: "ended"},
     "greeting": {Welcome: "waiting", Refused: "ended", Exit: "ended"},
     "waiting": stay("waiting", *GIVEN, Go, Stop) | {Assign: "preparing", Exit: "ended"},
     "preparing": stay("preparing", *GIVEN) | {Assign: "preparing", Stop: "stopping", Exit: "ended"},
@@ -280,6 +279,7 @@ FROM_MANAGER: dict[str, dict[type[Message], str]] = {
     "running": stay("running", *GIVEN, Go) | {Assign: "preparing", Stop: "stopping", Exit: "ended"},
     "stopping": stay("stopping", *GIVEN, Go, Stop) | {Assign: "preparing", Exit: "ended"},
     "stopped": stay("stopped", *GIVEN, Go, Stop) | {Assign: "preparing", Exit: "ended"},
+    "fetching": {Piece: "fetching", Refused: "ended"},
     "ended": {},
 }
 

@@ -18,8 +18,8 @@ _BEGIN = """\
 Usage: gaggle [FILE [CLASS...]] [OPTIONS]
 
 Run the load test FILE: users, written in async Python, send requests from all
-usable cores. Without FILE it is loadtest.py in the working directory. CLASS is a user
-class to run, as with --classes.
+usable cores. Without FILE it is loadtest.py in the working directory. CLASS is
+a user class to run, as with --classes.
 """
 _END = """\
 TIME is a number of seconds, or 20s, 1h30m, 1.5s, 500ms. SIZE is a number of

@@ -253,7 +253,7 @@ def test_the_json_report_has_them() -> None:
     assert data["checks"][0] == {"name": "title is right", "times": 2_000, "passed": 1_970, "failed": 30}
     assert data["counts"] == [{"name": "cart items", "times": 1_500, "sum": 4_512.5}]
     assert data["gauges"][1] == {
-        "name": "queue length", "times": 60, "mean": 7.85, "min": -2.0, "max": 17.0, "last": 6.0,
+        "name": "queue length", "times": 60, "sum": 471, "mean": 7.85, "min": -2.0, "max": 17.0, "last": 6.0,
         "last_at": 1_653_000_000.5,
     }  # fmt: skip
     assert data["gauges"][0]["min"] is None

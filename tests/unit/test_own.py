@@ -97,11 +97,11 @@ def test_what_cannot_be_is_refused(argv, name, value, detail):
 
 
 def test_a_word_that_is_neither_the_load_test_nor_a_value_is_refused():
-    """Before the load test is imported, `more` could be the value of --smoke."""
+    """Before the load test is imported, `more` could be the value of --smoke; then it is a user class."""
     Path("loadtest.py").touch()
-    for argv, file in (["--smoke", "more"], None), (["--smoke", "more.py"], "loadtest.py"):
-        with pytest.raises(InvalidOption, match=r"Only one load test runs at a time, and loadtest\.py is given"):
-            settled(parse(argv, {}, file), SPECS, DEFAULTS, {})
+    assert settled(parse(["--smoke", "more"], {}), SPECS, DEFAULTS, {}).options.classes == ("more",)
+    with pytest.raises(InvalidOption, match=r"Only one load test runs at a time, and loadtest\.py is given"):
+        settled(parse(["--smoke", "more.py"], {}, "loadtest.py"), SPECS, DEFAULTS, {})
 
     assert str(asked("--smoke ./more.py").file) == "more.py"
 

@@ -76,9 +76,7 @@ TAKEN = [
     # Locust's and Goose's.
     ("-f a.py --headless -L DEBUG", {"verbose": 2}),
     ("--locustfile=a.py --loglevel error --only-summary", {"quiet": 1}),
-    ("--csv out/run --logfile run.log", {"report_file": ("out/run.csv",), "log_file": "run.log"}),
-    ("--master --master-bind-port 6000", {"manager": True, "manager_bind_port": 6_000}),
-    ("--worker --master-host 10.0.0.1 --processes=2", {"worker": True, "manager_host": "10.0.0.1", "engines": 2}),
+    ("--csv run --logfile run.log", {"report_file": ("run.csv",), "log_file": "run.log"}),
     ("--scenarios-list", {"list": True}),
 ]
 
@@ -86,6 +84,14 @@ TAKEN = [
 @pytest.mark.parametrize(("argv", "values"), TAKEN)
 def test_an_option_is_taken(argv, values):
     assert given_options(argv) == values
+
+
+def test_a_gaggle_may_be_asked_for_in_the_words_of_locust():
+    manager = settled(parse(["a.py", "--master", "--master-bind-port", "6000", "--enable-rebalancing"], {}), {}, {}, {})
+    worker = settled(parse(["a.py", "--worker", "--master-host", "10.0.0.1", "--processes=2"], {}), {}, {}, {})
+
+    assert dict(manager.sources).keys() == {"manager", "manager_bind_port", "rebalance"}
+    assert (worker.options.manager_host, worker.options.engines) == ("10.0.0.1", 2)
 
 
 REFUSED = [
