@@ -57,6 +57,16 @@ def gaps(worker: Worker) -> list[float]:
     return [later - earlier for earlier, later in pairwise(times)]
 
 
+def sorted_users(log: str) -> str:
+    """Return a log with the users in their turn: at 100 a second, two engines need not say so in that order."""
+    lines = log.splitlines(keepends=True)
+    for word in ("launching user", "exiting user"):
+        places = [place for place, line in enumerate(lines) if word in line]
+        for place, line in zip(places, sorted(lines[place] for place in places), strict=True):
+            lines[place] = line
+    return "".join(lines)
+
+
 # The session.
 
 
@@ -84,7 +94,7 @@ def test_ctrl_c_on_the_manager_tells_every_worker_to_exit(flock: Flock, demo_sit
 
     assert [result.returncode for result in results] == [0, 0, 0]
     for node, result in zip(("manager", "worker_1", "worker_2"), results, strict=True):
-        in_turn = masked(result.stderr)
+        in_turn = sorted_users(masked(result.stderr))
         if node == "manager":  # which of the two is faster is nobody's business
             in_turn = in_turn.replace("worker 2 exited", "worker 1 exited")
         golden(f"gaggle_stopped_{node}.log", in_turn)
