@@ -26,6 +26,7 @@ LOAD_TEST, ARGUMENT = "the load test's ", "the argument "
 _ONE_PERSON = ("-", "GAGGLE_", ARGUMENT)
 NO_SUCH = "There is no such option."
 TWICE = "is given twice: once is enough."
+_CLASS = re.compile(r"[\w*]+")
 _PASSWORD = re.compile(r"//[^/@]*@")
 
 Given = Mapping[str, str]
@@ -267,10 +268,16 @@ def _load_test(line: Line, settled: str | None) -> Path | None:
     """
     if settled is not None:
         return Path(settled)
-    ranks = [(not word.text.endswith(".py"), bool(word.after)) for word in line.words]
+    words = [word for word in line.words if not _is_class(word.text)]
+    ranks = [(not word.text.endswith(".py"), bool(word.after)) for word in words]
     if ranks and min(ranks) != (True, True):
-        return Path(line.words[ranks.index(min(ranks))].text)
+        return Path(words[ranks.index(min(ranks))].text)
     return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+
+
+def _is_class(word: str) -> bool:
+    """Whether a word can only be a user class of the default load test: no such file is here."""
+    return _CLASS.fullmatch(word) is not None and DEFAULT_FILE.is_file() and not Path(word).exists()
 
 
 def _take_words(line: Line, file: Path | None, settled: str | None) -> None:

@@ -86,6 +86,16 @@ def test_an_option_is_taken(argv, values):
     assert given_options(argv) == values
 
 
+def test_without_a_file_a_word_is_a_class_of_the_default_load_test(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert str(parse(["Visitor"], {}).file) == "Visitor"  # so that it is said that there is no such file
+    (tmp_path / "loadtest.py").touch()
+
+    parsed = settled(parse(["Visitor", "-u3", "Ad*"], {}), {}, {}, {})
+
+    assert (str(parsed.file), parsed.options.classes) == ("loadtest.py", ("Visitor", "Ad*"))
+
+
 def test_a_gaggle_may_be_asked_for_in_the_words_of_locust():
     manager = settled(parse(["a.py", "--master", "--master-bind-port", "6000", "--enable-rebalancing"], {}), {}, {}, {})
     worker = settled(parse(["a.py", "--worker", "--master-host", "10.0.0.1", "--processes=2"], {}), {}, {}, {})
