@@ -279,6 +279,36 @@ def test_a_gaggle_lets_its_users_go_one_by_one_and_needs_no_metrics_to_end(flock
         assert re.findall(r"exiting user (\d)", worker.output()) == ["2", "1"]
 
 
+OWN = """
+    @own_options
+    class Shop:
+        depth: int = option(1)
+        api_key: str = option(secret=True)
+
+    class Visitor(User):
+        @task
+        async def browse(self):
+            for page in range(self.own.depth):
+                await self.get("/text", params={"key": self.own.api_key}, name="page")
+"""
+
+
+def test_the_manager_s_values_of_own_options_reach_all_workers(
+    flock: Flock, server: Server, load_test: LoadTestFile
+) -> None:
+    flock.load_test = load_test(OWN, "own.py")
+    words = ("--depth", 3, "--api-key", "goose", "--iterations", 1)
+    flock.manager("--expect-workers", 2, "--host", server.url, "-u", 2, *AT_ONCE, *words)
+    flock.workers(2, "--engines", 1)
+
+    results = flock.finish()
+
+    assert [result.returncode for result in results] == [0, 0, 0]
+    assert server.seen("/text") == results[0].request("GET page").answered == 6
+    assert not [result for result in results if "goose" in result.stdout + result.stderr], "it is a secret"
+    assert "goose" not in results[0].report_file.read_text()
+
+
 @contextmanager
 def bare_manager(flock: Flock, *options: object) -> Iterator[Process]:
     """A manager that is asked for no report."""
