@@ -16,6 +16,9 @@ Text = Annotated[str, msgspec.Meta(max_length=4_000)]
 Name = Annotated[str, msgspec.Meta(max_length=200)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Difference = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
+Real = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]  # and so no NaN, nor anything infinite
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+Rate = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Data = Annotated[bytes, msgspec.Meta(max_length=1_000_000)]
 
 
@@ -66,7 +69,7 @@ class Beat(Message, frozen=True):
     seq: Number
     epoch: Number
     clock_ns: Number
-    wall: float
+    wall: Real
     users: Number = 0
     offset_ns: Difference = 0
     round_trip_ns: Number = 0
@@ -82,8 +85,8 @@ class Delta(Message, frozen=True):
     part: Number
     parts: Number
     epoch: Number
-    began: float
-    ended: float
+    began: Real
+    ended: Real
     data: Data
     is_ramp: bool = False
 
@@ -92,8 +95,8 @@ class Work(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How hard one engine has worked so far."""
 
     index: Number
-    cpu_seconds: float
-    wall_seconds: float
+    cpu_seconds: Seconds
+    wall_seconds: Seconds
     requests: Number
 
 
@@ -106,7 +109,7 @@ class Health(Message, frozen=True):
 class Trouble(Message, frozen=True):
     """Something on the worker that the reader of the report must know."""
 
-    at: float
+    at: Real
     kind: Name
     text: Text
 
@@ -157,8 +160,8 @@ class Welcome(Message, frozen=True):
     worker: Number
     workers: Number
     epoch: Number
-    lease: float
-    beat: float
+    lease: Seconds
+    beat: Seconds
     test: Name = ""
 
 
@@ -186,7 +189,7 @@ class Assign(Message, frozen=True):
     epoch: Number
     blocks: tuple[Block, ...]
     users: Number
-    hatch_rate: float
+    hatch_rate: Rate
     seed: Number
     options: dict[str, Any]
     shared: Any = None
@@ -224,7 +227,7 @@ class Lease(Message, frozen=True):
     seq: Number
     epoch: Number
     clock_ns: Number
-    throttle: float = 0.0
+    throttle: Rate = 0.0
 
 
 class Ack(Message, frozen=True):

@@ -58,7 +58,7 @@ def of_managers() -> list[Message]:
     blocks = (Block(1, 2, 4, 0),)
     return [
         Welcome(1, 2, 0, 10.0, 1.0),
-        Welcome(1, 2, FAR, 1e300, 1e300),
+        Welcome(1, 2, FAR, 1e12, 1e12),
         Refused("no"),
         Assign(1, blocks, 8, 1.0, 1, {"host": "http://127.0.0.1:9"}),
         Go(1, 1),

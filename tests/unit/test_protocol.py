@@ -9,7 +9,7 @@ import pytest
 from hostile import Hostile, of_managers, of_workers
 
 from gaggle.errors import ProtocolError
-from gaggle.protocol import VERSION, Hello, Message, decode_manager, decode_worker, encode
+from gaggle.protocol import VERSION, Hello, Message, Welcome, decode_manager, decode_worker, encode
 
 HELLO = Hello("n", "h", 1, "hash", 1, "boot", (0, 1))
 
@@ -35,6 +35,13 @@ def hello_with(**fields: object) -> list[bytes]:
 def test_what_is_no_message_is_refused_with_a_reason(frames: list[bytes], why: str) -> None:
     with pytest.raises(ProtocolError, match=why):
         decode_worker(frames)
+
+
+@pytest.mark.parametrize("lease", [float("inf"), float("nan"), -1.0])
+def test_no_time_is_infinite_or_less_than_nothing(lease: float) -> None:
+    """A worker could not make nanoseconds of it."""
+    with pytest.raises(ProtocolError, match="Expected `float`"):
+        decode_manager(encode(Welcome(1, 1, 1, lease, 1.0)))
 
 
 @pytest.mark.parametrize("message", [*of_workers("hash"), *of_managers()], ids=lambda message: type(message).__name__)
