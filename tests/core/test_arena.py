@@ -22,7 +22,16 @@ from reference import Arena as Reference
 from reference import latencies, seeded
 
 from gaggle import _core
-from gaggle._core import ARENA_ERRORS, ARENA_SLOTS, ARENA_STATUSES, KIND_REQUEST, KIND_TASK, KIND_USER, Arena
+from gaggle._core import (
+    ARENA_ERRORS,
+    ARENA_SLOTS,
+    ARENA_STATUSES,
+    KIND_CHECK,
+    KIND_REQUEST,
+    KIND_TASK,
+    KIND_USER,
+    Arena,
+)
 
 COUNTERS = (
     *("STARTED", "ANSWERED", "BROKEN", "FAILED", "FORGIVEN", "UNFINISHED"),
@@ -157,7 +166,7 @@ def test_a_name_may_be_called_other(arena: Arena) -> None:
     assert (list(rows(arena)), arena.names_lost) == ([(0, "", OTHER)], 0)
 
 
-@pytest.mark.parametrize("kind", [-1, 3, 2**31 - 1])
+@pytest.mark.parametrize("kind", [-1, KIND_CHECK + 1, 2**31 - 1])
 def test_a_kind_that_does_not_exist_is_refused(arena: Arena, kind: int) -> None:
     with pytest.raises(ValueError, match="kind"):
         arena.slot(kind, "", "x")
@@ -273,7 +282,7 @@ def test_statuses_beyond_the_limit_fall_into_one(arena: Arena) -> None:
 def test_only_what_exists_can_be_counted(arena: Arena) -> None:
     index = arena.slot(KIND_REQUEST, "GET", "/")
 
-    for slot in (-1, index + 1, ARENA_SLOTS - 1, ARENA_SLOTS + 3):
+    for slot in (-1, index + 1, ARENA_SLOTS - 1, ARENA_SLOTS + KIND_CHECK + 1):
         for act in (arena.count, arena.time, arena.first_byte, arena.status):
             with pytest.raises(IndexError):
                 act(slot, 1)

@@ -273,6 +273,7 @@ class Difference(NamedTuple):
     exchanges: str
     facts: str
     over_tls: bool | None = None  # None: with or without
+    is_timed: bool = False
 
 
 UNDECODABLE = (
@@ -336,6 +337,7 @@ DIFFERENCES = [
         "a late answer",
         r"response 1: .*|\w+: (failed|bytes_in|statuses)|" + CONNECTION,
         over_tls=True,
+        is_timed=True,
     ),
 ]
 
@@ -368,7 +370,10 @@ def test_both_lanes_do_the_same_over_tls(over_tls: dict[str, Pair], exchange: Ex
     assert not unexplained(exchange, over_tls[exchange.name], True)
 
 
-@pytest.mark.parametrize("row", DIFFERENCES, ids=lambda row: row.reason)
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, id=row.reason, marks=[pytest.mark.timed] if row.is_timed else []) for row in DIFFERENCES],
+)
 def test_a_difference_that_is_explained_is_still_there(
     plain: dict[str, Pair], over_tls: dict[str, Pair], row: Difference
 ) -> None:

@@ -96,7 +96,7 @@ def test_timers_threads_and_sockets_of_asyncio_go_on_while_requests_are_under_wa
 ) -> None:
     async def everything() -> tuple[int, str, str, bytes]:
         host, port = server.url.removeprefix("http://").split(":")
-        slow = asyncio.ensure_future(user.get("/slow?ms=300"))
+        slow = asyncio.ensure_future(user.get(f"/slow?ms={300 * PATIENCE:.0f}"))
         ticks = 0
         for _ in range(5):
             await asyncio.sleep(0.01)

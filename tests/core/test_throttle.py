@@ -69,15 +69,15 @@ def test_the_first_to_ask_is_the_first_to_go(engine: EngineLoop) -> None:
 
 
 def test_waiting_is_not_in_the_response_time_and_counts_for_nothing(engine: EngineLoop, user: User) -> None:
-    engine.pump.throttle(5)
+    engine.pump.throttle(5 / PATIENCE)
 
     async def two() -> float:
         await user.get("/")
-        return float((await user.get("/", timeout=0.15)).elapsed)  # a wait of 0.2 s is no time-out either
+        return float((await user.get("/", timeout=0.15 * PATIENCE)).elapsed)  # a wait of 0.2 s is no time-out either
 
     elapsed = engine.run(two())
 
-    assert elapsed < 0.15
+    assert elapsed < 0.15 * PATIENCE
     row = engine.row("GET /")
     assert (row.started, row.answered) == (2, 2)
 
