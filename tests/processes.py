@@ -34,7 +34,7 @@ def eventually(predicate: Callable[[], Found], timeout: float = 5.0, what: str =
 
 def lasting(seconds: float) -> str:
     """Return a run time in which each user does something, also on a slow machine."""
-    return f"{seconds * PATIENCE:g}s"
+    return f"{seconds * min(PATIENCE, 4):g}s"
 
 
 class Line(NamedTuple):

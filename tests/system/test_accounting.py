@@ -161,7 +161,7 @@ def test_every_request_that_gets_no_answer_is_counted_once_as_broken(
 
 
 def test_a_server_that_is_not_there_is_asked_again_and_again_but_not_hammered(run_gaggle: RunGaggle) -> None:
-    result = run_gaggle(visitors("/"), "-u", 4, "-t", "1s", *ALL, host=f"http://127.0.0.1:{free_port()}")
+    result = run_gaggle(visitors("/"), "-u", 4, "-t", lasting(1), *ALL, host=f"http://127.0.0.1:{free_port()}")
 
     row = result.request("GET /")
     assert row.broken == row.started == row.failures
@@ -175,7 +175,7 @@ def test_a_server_that_is_not_there_is_asked_again_and_again_but_not_hammered(ru
 def test_a_server_in_all_kinds_of_trouble_is_counted_right_in_every_row(
     lane: str, run_gaggle: RunGaggle, server: Server
 ) -> None:
-    result = run_gaggle(TROUBLE, "-u", 20, "-t", "1.5s", "--lane", lane, *ALL)
+    result = run_gaggle(TROUBLE, "-u", 20, "-t", lasting(1.5), "--lane", lane, *ALL)
 
     assert_true(result, logged_by(server))
     assert_at_rest(result)
@@ -202,7 +202,7 @@ CLOSED_WHEN_USED = f"""
 def test_a_request_that_meets_a_closing_connection_is_sent_again_and_counted_once(
     lane: str, run_gaggle: RunGaggle, server: Server
 ) -> None:
-    result = run_gaggle(CLOSED_WHEN_USED, "-u", 30, "-t", "1.5s", "--lane", lane, *ALL)
+    result = run_gaggle(CLOSED_WHEN_USED, "-u", 30, "-t", lasting(1.5), "--lane", lane, *ALL)
 
     row, seen = total(result), server.seen()
     assert row.started == row.answered > 100
@@ -227,7 +227,7 @@ def test_a_request_that_a_server_reads_and_leaves_is_sent_once_more_on_a_new_con
     lane: str, run_gaggle: RunGaggle, server: Server
 ) -> None:
     """The server has read it twice: once on the connection that was used before, where closing may mean "too late"."""
-    result = run_gaggle(REUSED_THEN_CLOSED, "-u", 2, "-t", "0.3s", "--lane", lane, *ALL)
+    result = run_gaggle(REUSED_THEN_CLOSED, "-u", 2, "-t", lasting(0.3), "--lane", lane, *ALL)
 
     row = result.request("GET /close-silently")
     assert row.broken == row.started == row.resent > 0
@@ -299,10 +299,10 @@ def test_what_the_end_cuts_is_neither_success_nor_failure(start_gaggle: StartGag
 def test_what_a_killed_engine_had_counted_is_in_the_report(
     lane: str, start_gaggle: StartGaggle, server: Server
 ) -> None:
-    gaggle = start_gaggle(TROUBLE, "-u", 20, "-t", "2s", "--engines", 2, "--lane", lane, *ALL)
+    gaggle = start_gaggle(TROUBLE, "-u", 20, "-t", lasting(2), "--engines", 2, "--lane", lane, *ALL)
     eventually(lambda: server.seen().total >= 200)
 
-    os.kill(gaggle.engines()[0], signal.SIGKILL)
+    os.kill(eventually(gaggle.engines)[0], signal.SIGKILL)
     result = gaggle.finish()
 
     assert_true(result, logged_by(server))
@@ -396,7 +396,7 @@ def wait_for_requests(nginx: Nginx, count: int) -> None:
 
 @pytest.mark.parametrize("lane", LANES)
 def test_nginx_has_logged_what_the_report_says(lane: str, run_gaggle: RunGaggle, nginx: Nginx) -> None:
-    result = run_gaggle(NGINX, "-u", 10, "-t", "1s", "--lane", lane, *ALL, host=nginx.url)
+    result = run_gaggle(NGINX, "-u", 10, "-t", lasting(1), "--lane", lane, *ALL, host=nginx.url)
 
     logged = logged_by_nginx(nginx)
     assert {f"{row.method} {row.name}": row.answered + row.hops for row in result.requests} == logged

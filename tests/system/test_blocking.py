@@ -43,6 +43,7 @@ BLOCKING = """
 BLOCKS = ("count_for_ever()", "time.sleep(60)", "await finished()")
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("block", BLOCKS)
 def test_a_task_that_holds_its_engine_does_not_hold_the_end(block: str, run_gaggle: RunGaggle, server: Server) -> None:
     result = run_gaggle(

@@ -436,7 +436,7 @@ def test_what_a_load_test_prints_comes_once_and_at_once(start, write, server):
 
 def test_a_reader_that_goes_away_ends_no_load_test(run, write, tmp_path, server):
     write(VISITOR)
-    arguments = ["-H", server.url, "-u1", "-t300ms", "--report-file", "report.json", "--no-reset-metrics"]
+    arguments = ["-H", server.url, "-u1", f"-t{lasting(0.3)}", "--report-file", "report.json", "--no-reset-metrics"]
 
     ended = run("loadtest.py", *arguments, shell='set -o pipefail; "$0" "$@" | true')
 
@@ -447,7 +447,7 @@ def test_a_reader_that_goes_away_ends_no_load_test(run, write, tmp_path, server)
 
 def test_the_reset_is_told_and_its_reader_may_go_away_then(run, write, tmp_path, server):
     write(VISITOR)
-    arguments = ["-H", server.url, "-u2", "-r100", "-t300ms", "--report-file", "report.txt"]
+    arguments = ["-H", server.url, "-u2", "-r100", f"-t{lasting(0.3)}", "--report-file", "report.txt"]
 
     ended = run("loadtest.py", *arguments, shell='set -o pipefail; "$0" "$@" | head -1')
 
@@ -459,7 +459,7 @@ def test_the_reset_is_told_and_its_reader_may_go_away_then(run, write, tmp_path,
 @pytest.mark.parametrize("argument", ["--help", "loadtest.py"])
 def test_a_disk_that_is_full_is_told_of(run, write, tmp_path, server, argument):
     write(VISITOR)
-    arguments = ["-H", server.url, "-u1", "-t100ms", "--report-file", "report.txt"]
+    arguments = ["-H", server.url, "-u1", f"-t{lasting(0.1)}", "--report-file", "report.txt"]
 
     ended = run(argument, *arguments, shell='exec "$0" "$@" >/dev/full')
 
@@ -477,7 +477,7 @@ def test_streams_that_are_closed_disturb_nothing(start, write, tmp_path, server,
         server.url,
         "-u2",
         "-r100",
-        "-t300ms",
+        f"-t{lasting(0.3)}",
         "--no-reset-metrics",
         "--report-file",
         "report.json",
@@ -536,7 +536,7 @@ def test_ctrl_c_is_for_the_supervisor_also_when_the_launcher_has_just_begun(star
     """A terminal sends SIGINT to all processes of the group; the launcher printed where it was in its own imports."""
     write(VISITOR)
     write(SLOW_LAUNCHER, "sitecustomize.py")
-    process = start("loadtest.py", "-H", server.url, "-u1", "-t100ms", env={"PYTHONPATH": str(tmp_path)})
+    process = start("loadtest.py", "-H", server.url, "-u1", f"-t{lasting(0.1)}", env={"PYTHONPATH": str(tmp_path)})
     eventually((tmp_path / "starting").exists, 10, "the launcher starts")
 
     os.kill(process.children()[0], signal.SIGINT)

@@ -777,6 +777,7 @@ async def test_strangers_change_nothing_for_the_others():
     assert await asyncio.to_thread(process.wait) == 0, process.output()
 
 
+@pytest.mark.timed
 @in_a_loop
 async def test_300_workers_join_within_seconds():
     process = peer_process("manager")
