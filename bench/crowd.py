@@ -17,6 +17,7 @@ import time
 
 from gaggle import limits
 from gaggle._core import KIND_REQUEST, KIND_TASK, Histogram
+from gaggle.boot import boot_ns
 from gaggle.joining import Keys, find_token
 from gaggle.metrics import Key, Row, Snapshot
 from gaggle.protocol import Hello, Lease, Message, decode_manager, encode
@@ -170,10 +171,6 @@ class Crowd:
                 "failures": self.failures[:3],
             }
         )
-
-
-def boot_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def main(port: str, first: str, count: str, names: str, hash: str) -> None:

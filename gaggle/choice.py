@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from gaggle import units
 from gaggle.errors import InvalidOption
 from gaggle.loadtest import Chosen
 from gaggle.options import Options, flag
@@ -47,7 +48,7 @@ def _named(classes: Sequence[Description], patterns: Sequence[str], sources: dic
 
 
 def _matcher(pattern: str) -> Callable[[str], bool]:
-    found = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.IGNORECASE)
+    found = units.wildcard(pattern, re.IGNORECASE)
     return lambda name: found.fullmatch(name) is not None
 
 

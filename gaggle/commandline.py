@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from gaggle.errors import InvalidOption
-from gaggle.foreign import TAKEN
+from gaggle.foreign import RENAMED, TAKEN
 from gaggle.options import SPECS, Spec, flag
 
 _NEGATIVE = re.compile(r"-\.?\d")  # a value, and no flag: its parser says that it must not be negative
@@ -89,7 +89,7 @@ class _Cutter:
     def long(self, word: str) -> str:
         """Take `--flag`, `--flag VALUE` or `--flag=VALUE`; return it if nobody knows whether the next is its value."""
         written, equals, value = word.partition("=")
-        name = self.flags.get(written)
+        name = self.flags.get(written) or self.flags.get(RENAMED.get(written, ""))
         if name is None and self.translate(written, value if equals else None):
             return ""
         if name is None:

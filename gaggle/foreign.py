@@ -21,32 +21,34 @@ class Foreign(NamedTuple):
     means: Callable[[str], list[str]]
 
 
+# Ours under another name.
+RENAMED = {
+    "--logfile": "--log-file",
+    "--master": "--manager",
+    "--master-host": "--manager-host",
+    "--master-port": "--manager-port",
+    "--master-bind-host": "--manager-bind-host",
+    "--master-bind-port": "--manager-bind-port",
+    "--processes": "--engines",
+    "--enable-rebalancing": "--rebalance",
+    "--scenarios-list": "--list",
+}
 TAKEN = {
     "-f": Foreign("FILE", lambda text: [text]),
     "--locustfile": Foreign("FILE", lambda text: [text]),
     "-L": Foreign("LEVEL", _level),
     "--loglevel": Foreign("LEVEL", _level),
-    "--logfile": Foreign("FILE", lambda text: ["--log-file", text]),
     "--csv": Foreign("PREFIX", lambda text: ["--report-file", f"{text}.csv"]),
     "--headless": Foreign("", lambda _: []),
     "--autostart": Foreign("", lambda _: []),
     "--only-summary": Foreign("", lambda _: []),
-    "--master": Foreign("", lambda _: ["--manager"]),
-    "--master-host": Foreign("HOST", lambda text: ["--manager-host", text]),
-    "--master-port": Foreign("PORT", lambda text: ["--manager-port", text]),
-    "--master-bind-host": Foreign("HOST", lambda text: ["--manager-bind-host", text]),
-    "--master-bind-port": Foreign("PORT", lambda text: ["--manager-bind-port", text]),
-    "--processes": Foreign("N", lambda text: ["--engines", text]),
-    "--enable-rebalancing": Foreign("", lambda _: ["--rebalance"]),
-    "--scenarios-list": Foreign("", lambda _: ["--list"]),
 }
 
 _NO_CONTROLLER = "there are no controllers: nothing listens but a manager"
 _NO_PAGE = "there is no web page to start a test from: it starts at once, and ends after --run-time or with Ctrl-C"
-_NO_PLAN = "--startup-time, --run-time and --decrease-time say how the load rises and falls"
 INSTEAD = {
     "--co-mitigation": "no times are made up: pacing() keeps a rhythm, and the report says how late gaggle itself was",
-    "--test-plan": _NO_PLAN,
+    "--test-plan": "--startup-time, --run-time and --decrease-time say how the load rises and falls",
     "--baseline-file": "--threshold holds a run against numbers of your own",
     "--equal-weights": "leave `weight` out of the classes",
     "--csv-full-history": "the JSON report has the course of the test: --report-file run.json",

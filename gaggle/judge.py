@@ -10,7 +10,7 @@ from functools import reduce
 from operator import add
 from typing import TypeVar
 
-from gaggle import thresholds
+from gaggle import thresholds, units
 from gaggle._core import KIND_CHECK, KIND_COUNT, KIND_GAUGE, KIND_REQUEST, KIND_TASK, KIND_USER
 from gaggle.meters import Meter
 from gaggle.metrics import AGGREGATED, Key, Row, Snapshot
@@ -60,7 +60,7 @@ def _rows_of(threshold: Threshold, snapshot: Snapshot) -> Row | None:
 
 def _called(name: str, items: Sequence[tuple[tuple[str, ...], T]]) -> list[T]:
     """Return the items of which a name is `name`; without any, those that it matches with its stars."""
-    pattern = re.compile(".*".join(map(re.escape, name.split("*"))), re.DOTALL)
+    pattern = units.wildcard(name, re.DOTALL)
     exact = [item for names, item in items if name in names]
     return exact or [item for names, item in items if any(map(pattern.fullmatch, names))]
 

@@ -48,7 +48,9 @@ class Ledger:
     def measured(self, was_reset: bool) -> Snapshot:
         """Return what the report is about: all, or what was counted since the reset."""
         total = Snapshot.read(self.counted)
-        return total if was_reset else Snapshot.read(self.ramp) + total
+        if not was_reset:
+            total.merge(Snapshot.read(self.ramp))
+        return total
 
     def missing(self, node: str, number: int, began: float, until: float) -> str:
         """Return, for the report, what a worker that never came back can have counted and not told (unix seconds).

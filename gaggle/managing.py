@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gaggle import limits, parcel, units
+from gaggle.boot import boot_id, boot_ns
 from gaggle.errors import InvalidOption, LoadTestError, ProtocolError
 from gaggle.joining import Token, address_for_others, join_command, remove_token, write_token
 from gaggle.keeping import Keeper
@@ -479,16 +480,8 @@ def shown(name: str, value: Any) -> str:
     return f"{flag(name)} {written(SPECS[name], value)}"
 
 
-def boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
 def clock(at: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at))
-
-
-def boot_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def wall(at_ns: int) -> float:

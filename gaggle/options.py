@@ -161,7 +161,7 @@ _RESOLVE = re.compile(_HOST.format(named="+") + r":(\d{1,5}):(\S+)")
 _CONNECT_TO = re.compile(_HOST.format(named="*") + r":(\d{0,5}):" + _HOST.format(named="*") + r":(\d{0,5})")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:.*")  # RFC 9110, 5.1
 _TAG = re.compile(r"[\w.-]+")
-_CLASSES = re.compile(r"[\w*]+")
+CLASSES = re.compile(r"[\w*]+")
 
 
 def resolve_entry(text: str) -> str:
@@ -317,7 +317,7 @@ class Options:
         metavar="TIME", shown="")
     throttle_requests: float = option(TEST, 0.0, request_rate, "Start at most N requests per second, over all workers",
         metavar="N", shown="0, no limit")
-    classes: tuple[str, ...] = option(TEST, (), matching(_CLASSES, "the name of a user class, or a pattern with *"),
+    classes: tuple[str, ...] = option(TEST, (), matching(CLASSES, "the name of a user class, or a pattern with *"),
         "Run only these user classes; * stands for any letters", metavar="NAME", kind=Kind.MANY, splits=True,
         aliases=("--scenarios",))
     tags: tuple[str, ...] = option(TEST, (), matching(_TAG, "a tag such as slow"), "Run only tasks with such a tag",

@@ -18,7 +18,7 @@ from gaggle.commandline import Line, Said, cut, flags_of
 from gaggle.configfile import Table
 from gaggle.errors import InvalidOption
 from gaggle.foreign import INSTEAD
-from gaggle.options import CONFLICTS, MASK, SPECS, Kind, Options, Spec, variable
+from gaggle.options import CLASSES, CONFLICTS, MASK, SPECS, Kind, Options, Spec, variable
 
 DEFAULT_FILE = Path("loadtest.py")
 # Beginnings of sources that are no flag and no variable: `the load test's users`, `the argument users`.
@@ -26,7 +26,6 @@ LOAD_TEST, ARGUMENT = "the load test's ", "the argument "
 _ONE_PERSON = ("-", "GAGGLE_", ARGUMENT)
 NO_SUCH = "There is no such option."
 TWICE = "is given twice: once is enough."
-_CLASS = re.compile(r"[\w*]+")
 _PASSWORD = re.compile(r"//[^/@]*@")
 
 Given = Mapping[str, str]
@@ -277,7 +276,7 @@ def _load_test(line: Line, settled: str | None) -> Path | None:
 
 def _is_class(word: str) -> bool:
     """Whether a word can only be a user class of the default load test: no such file is here."""
-    return _CLASS.fullmatch(word) is not None and DEFAULT_FILE.is_file() and not Path(word).exists()
+    return CLASSES.fullmatch(word) is not None and DEFAULT_FILE.is_file() and not Path(word).exists()
 
 
 def _take_words(line: Line, file: Path | None, settled: str | None) -> None:

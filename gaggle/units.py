@@ -224,6 +224,11 @@ def _columns_of(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in _WIDE else 1
 
 
+def wildcard(pattern: str, flags: int = 0) -> re.Pattern[str]:
+    """Return what matches `pattern`, in which `*` stands for anything, as a whole (fullmatch)."""
+    return re.compile(".*".join(map(re.escape, pattern.split("*"))), flags)
+
+
 def printable(text: str, keep: str = "") -> str:
     """Return `text` with what would move the cursor or colour the screen, save what is in `keep`, as `\\x1b`."""
     if text.isprintable():

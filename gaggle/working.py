@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from gaggle import logs, parcel
+from gaggle.boot import boot_id, boot_ns
 from gaggle.errors import InvalidOption, LoadTestError, ProtocolError
 from gaggle.fetcher import Fetcher, Unpack
 from gaggle.joining import NoToken, find_token
@@ -135,7 +136,7 @@ class Working:
             pid=os.getpid(),
             hash=self.supervisor.description["hash"],
             engines=self.supervisor.options.engines or usable_cores(),
-            boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+            boot=boot_id(),
             cores=tuple(sorted(os.sched_getaffinity(0))),
         )
 
@@ -396,10 +397,6 @@ class Working:
         if error is None:
             LOGGER.info("manager went away")
         self.outcome.failure = self.outcome.failure or error
-
-
-def boot_ns() -> int:
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
 def parts_of(snapshot: Snapshot) -> list[bytes]:

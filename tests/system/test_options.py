@@ -62,16 +62,8 @@ def test_all_users_start_and_leave_within_their_times(run_gaggle: RunGaggle, ser
 
     result = run_gaggle(
         source,
-        "-u",
-        5,
-        "--startup-time",
-        lasting(0.4),
-        "-t",
-        lasting(0.3),
-        "--decrease-time",
-        lasting(0.4),
-        "--no-reset-metrics",
-        "-v",
+        *("-u", 5, "--startup-time", lasting(0.4), "-t", lasting(0.3), "--decrease-time", lasting(0.4)),
+        *("--no-reset-metrics", "-v"),
     )
 
     assert result.returncode == 0
@@ -256,19 +248,8 @@ def test_a_gaggle_does_what_its_manager_chose_and_ends_when_all_have_left(flock:
 
 
 def test_a_gaggle_lets_its_users_go_one_by_one_and_needs_no_metrics_to_end(flock: Flock, server: Server) -> None:
-    options = (
-        "-u",
-        4,
-        *AT_ONCE,
-        "-t",
-        lasting(0.5),
-        "--decrease-time",
-        lasting(0.6),
-        "--throttle-requests",
-        40,
-        "--no-metrics",
-    )
-    with bare_manager(flock, "--expect-workers", 2, "--host", server.url, *options) as manager:
+    options = ("-u", 4, *AT_ONCE, "-t", lasting(0.5), "--decrease-time", lasting(0.6), "--throttle-requests", 40)
+    with bare_manager(flock, "--expect-workers", 2, "--host", server.url, *options, "--no-metrics") as manager:
         workers = flock.workers(2, "--engines", 1)
 
         codes = [manager.wait(), *(worker.finish().returncode for worker in workers)]

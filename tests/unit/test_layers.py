@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "gaggle"
 # A module may import what stands in a row above its own, and nothing else of the package. A module of several files
 # (report/) is one name here, and its files may import each other.
 LAYERS = (
-    {"errors", "units", "meters", "foreign", "_core"},
+    {"errors", "units", "boot", "meters", "foreign", "_core"},
     {"thresholds"},
     {"options", "configfile", "plan", "channel", "metrics", "user", "limits", "joining", "parcel"},
     {"series", "commandline", "completion", "own"},
