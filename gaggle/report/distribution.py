@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
 from gaggle._core import KIND_REQUEST, Histogram
+from gaggle.grid import Grid
+from gaggle.metrics import Key
 from gaggle.report.model import Report
 from gaggle.report.verdict import named
-from gaggle.series import Point, Times
 
 TICKS = 5  # lines from each half of what is left to the next, as HdrHistogram's own tools print them
 PER_MS = 1_000.0
@@ -64,22 +65,22 @@ def render_log(report: Report) -> str:
         f"#[StartTime: {series.start:.3f} (seconds since epoch), {begun}]",
         "#[values are microseconds; Interval_Max is milliseconds]",
         '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"',
-        *_intervals("", series.points, series.start),
+        *_intervals(series.whole, lambda key: ""),
+        *_intervals(series.named, lambda key: f"Tag={quote(named(key), safe='/')},"),
     ]
-    for key in series.keys:
-        lines += _intervals(f"Tag={quote(named(key), safe='/')},", series.of(key), series.start)
     return "\n".join(lines) + "\n"
 
 
-def _intervals(tag: str, points: list[Point], start: float) -> Iterator[str]:
-    for point in points:
-        if times := point.counts.times:
-            yield f"{tag}{point.start - start:.3f},{point.length:.3f},{_greatest_ms(times):.3f},{_text(times)}"
+def _intervals(grid: Grid, tag: Callable[[Key], str]) -> Iterator[str]:
+    """Yield the lines of each key in turn."""
+    lines: dict[Key, list[str]] = {key: [] for key in sorted(grid.numbers)}
+    for place, key, counts in grid.cells():
+        if counts.times:
+            start, end = grid.edges[place] - grid.edges[0], grid.edges[place + 1] - grid.edges[0]
+            lines[key].append(f"{start:.3f},{end - start:.3f},{_interval(counts.times)}")
+    for key, found in lines.items():
+        yield from (tag(key) + line for line in found)
 
 
-def _greatest_ms(times: Times) -> float:
-    return times.histogram.maximum() / PER_MS
-
-
-def _text(times: Times) -> str:
-    return base64.b64encode(times.compressed()).decode()
+def _interval(times: Histogram) -> str:
+    return f"{times.maximum() / PER_MS:.3f},{base64.b64encode(times.encode_compressed()).decode()}"

@@ -45,19 +45,31 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import asdict
+from operator import attrgetter
 from typing import Any
 
 from gaggle import metrics
 from gaggle._core import KIND_REQUEST, KIND_TASK, KIND_USER, Histogram
+from gaggle.counts import SUMS, Counts
+from gaggle.grid import Grid
 from gaggle.meters import Meter
-from gaggle.metrics import NUMBERS, ErrorRow, Row
+from gaggle.metrics import NUMBERS, ErrorRow, Key, Row
 from gaggle.report.model import PERCENTILES, WHOLE, EngineHealth, Report, extremes, status_name
-from gaggle.series import Counts, Grid, Series, Times
+from gaggle.series import Series
 
 SCHEMA = 1
 COUNTERS = (*metrics.COUNTERS, "count", "failures")
-COLUMNS = ("count", "failures", "bytes_in", "bytes_out")
+COLUMNS: dict[str, Callable[[Counts], Any]] = {
+    **{name: attrgetter(name) for name in SUMS},
+    "times": lambda counts: _packed(counts.times),
+}
+COLUMNS_OF_WHOLE: dict[str, Callable[[Counts], Any]] = {
+    "lag": lambda counts: _packed(counts.lag),
+    "users": attrgetter("users"),
+    "busy": attrgetter("busy"),
+}
 KINDS = {KIND_REQUEST: "request", KIND_TASK: "task", KIND_USER: "user"}
 
 Data = dict[str, Any]
@@ -189,23 +201,16 @@ def _series(series: Series) -> Data:
 
 
 def _stretches(grid: Grid, of_whole: bool) -> Data:
-    rows = [{"method": key.label, "name": key.name} | _columns(grid.cells[key], of_whole) for key in sorted(grid.cells)]
-    return {"edges": grid.edges, "kept": sorted(grid.kept), "step": grid.step, "rows": rows}
+    columns = COLUMNS | COLUMNS_OF_WHOLE if of_whole else COLUMNS
+    rows: dict[Key, Data] = {key: {"at": []} | {name: [] for name in columns} for key in sorted(grid.numbers)}
+    for place, key, counts in grid.cells():
+        rows[key]["at"].append(place)
+        for name, column in columns.items():
+            rows[key][name].append(column(counts))
+    named = [{"method": key.label, "name": key.name} | row for key, row in rows.items()]
+    return {"edges": grid.edges, "kept": sorted(grid.kept), "step": grid.step, "rows": named}
 
 
-def _columns(cells: dict[int, Counts], of_whole: bool) -> Data:
-    places = sorted(cells)
-    found: Data = {"at": places}
-    for name in COLUMNS:
-        found[name] = [getattr(cells[place], name) for place in places]
-    found["times"] = [_packed(cells[place].times) for place in places]
-    if of_whole:
-        found["lag"] = [_packed(cells[place].lag) for place in places]
-        found["users"] = [cells[place].users for place in places]
-        found["busy"] = [cells[place].busy for place in places]
-    return found
-
-
-def _packed(times: Times) -> str:
+def _packed(times: Histogram) -> str:
     """Return a histogram as texts of .hlog files hold it; "" for an empty one."""
-    return base64.b64encode(times.compressed()).decode()
+    return base64.b64encode(times.encode_compressed()).decode() if times else ""

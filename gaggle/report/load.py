@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 
 from gaggle import metrics
 from gaggle._core import KIND_CHECK, KIND_COUNT, KIND_GAUGE, KIND_REQUEST, KIND_TASK, KIND_USER, Histogram
+from gaggle.counts import SUMS, Counts
+from gaggle.grid import Grid
 from gaggle.meters import MILLION, Meter
 from gaggle.metrics import NUMBERS, ErrorRow, Key, Row, Snapshot
-from gaggle.report.json_report import COLUMNS, KINDS, SCHEMA, Data
+from gaggle.report.json_report import KINDS, SCHEMA, Data
 from gaggle.report.model import STATUS_OTHER, EngineHealth, Incident, Judgement, Phase, Report, ReportClass
-from gaggle.series import MOST, MOST_NAMED, Counts, Grid, Series, Times
+from gaggle.series import MOST, MOST_NAMED, Series
 
 KIND_OF = {word: kind for kind, word in KINDS.items()}
 T = TypeVar("T")
@@ -176,20 +178,24 @@ def _series(data: Data) -> Series:
 
 
 def _grid(data: Data, most: int) -> Grid:
-    grid = Grid(0.0, most)
-    grid.edges = [_number(edge) for edge in data["edges"]]
-    grid.kept, grid.step = set(map(_number, data["kept"])), _number(data["step"])
-    if not grid.edges or grid.edges != sorted(grid.edges):
+    edges = [_number(edge) for edge in data["edges"]]
+    if not edges or edges != sorted(edges):
         raise ValueError("the edges of a series must rise")
+    grid = Grid(0.0, most)
+    grid.kept, grid.step = set(map(_number, data["kept"])), _number(data["step"])
+    grid.lay(edges)
     for row in data["rows"]:
-        grid.cells[Key(KIND_REQUEST, _text(row["method"]), _text(row["name"]))] = dict(_cells(row, len(grid)))
+        key = Key(KIND_REQUEST, _text(row["method"]), _text(row["name"]))
+        for place, counts in _cells(row, len(grid)):
+            grid.add(place, key, counts)
+    grid.pack()
     return grid
 
 
 def _cells(row: Data, stretches: int) -> Iterator[tuple[int, Counts]]:
     """Yield the stretches of a row; columns that it does not have are empty."""
     places = row["at"]
-    columns = [[_whole(value) for value in row[name]] for name in COLUMNS]
+    columns = [[_whole(value) for value in row[name]] for name in SUMS]
     times, lags = ([*map(_times, row.get(name, [""] * len(places)))] for name in ("times", "lag"))
     users, busy = row.get("users", [0] * len(places)), row.get("busy", [0.0] * len(places))
     for place, *values in zip(places, *columns, times, lags, users, busy, strict=True):
@@ -198,5 +204,5 @@ def _cells(row: Data, stretches: int) -> Iterator[tuple[int, Counts]]:
         yield place, Counts(*values)
 
 
-def _times(text: str) -> Times:
-    return Times(_histogram(text).encode() if text else b"")
+def _times(text: str) -> Histogram:
+    return _histogram(text) if text else Histogram()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+from gaggle.counts import Counts
+from gaggle.grid import Grid
 from gaggle.metrics import Snapshot
 from gaggle.report.model import EngineHealth, Report
-from gaggle.series import Counts, Grid, Series
+from gaggle.series import WHOLE, Series
 
 NEAR = 0.75  # of a stretch: an edge that is nearer to the last one is none of its own
 
@@ -84,28 +87,28 @@ def united(every: Sequence[Series]) -> Series:
 def _grid(grids: Sequence[Grid], measured_from: float) -> Grid:
     step = max(grid.step for grid in grids)
     made = Grid(0.0, grids[0].most)
-    made.step, made.kept, made.edges = step, {measured_from}, _edges(grids, step, measured_from)
+    made.step, made.kept = step, {measured_from}
+    made.lay(_edges(grids, step, measured_from))
+    users: Counter[int] = Counter()
     for grid in grids:
-        _add(made, grid)
-    for cells in made.cells.values():
-        for counts in cells.values():
-            counts.pack()
+        users.update(_add(made, grid))
+        made.pack()
+    for place, most in (+users).items():
+        made.add(place, WHOLE, Counts(users=most))
     return made
 
 
-def _add(made: Grid, grid: Grid) -> None:
-    """Add the stretches of `grid`; users are the most of each run, and those of several runs together."""
-    for key, cells in grid.cells.items():
-        users: dict[int, int] = {}
-        for place, counts in cells.items():
-            began, ended = grid.edges[place], grid.edges[place + 1]
-            at = made.find((began + ended) / 2)
-            users[at] = max(users.get(at, 0), counts.users)
-            copy = Counts()
-            copy.merge(replace(counts, users=0))
-            made.put(key, began, ended, copy)
-        for at, most in users.items():
-            made.cells[key].setdefault(at, Counts()).users += most
+def _add(made: Grid, grid: Grid) -> dict[int, int]:
+    """Add the stretches of `grid`, and return the most users that it had in each: those of several runs are added."""
+    users: dict[int, int] = {}
+    for place, key, counts in grid.cells():
+        began, ended = grid.edges[place], grid.edges[place + 1]
+        at = made.find((began + ended) / 2)
+        users[at] = max(users.get(at, 0), counts.users)
+        copy = Counts()
+        copy.merge(replace(counts, users=0))
+        made.put(key, began, ended, copy)
+    return users
 
 
 def _edges(grids: Sequence[Grid], step: float, measured_from: float) -> list[float]:

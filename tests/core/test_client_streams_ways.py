@@ -82,7 +82,7 @@ def test_a_redirect_that_is_not_followed_is_streamed_itself(engine: EngineLoop, 
 
 def test_a_reader_may_stop_waiting_and_read_on_later(engine: EngineLoop, user: User) -> None:
     async def read() -> tuple[int, int]:
-        response = await user.get("/chunked?n=600&piece=200&ms=150", stream=True)
+        response = await user.get("/chunked?n=600&piece=200&ms=600", stream=True)
         interrupted, read = 0, 0
         while read < 600:
             try:

@@ -17,12 +17,15 @@ from sites import Nginx, Server, has_nginx
 MEGABYTE = 1 << 20
 SAMPLES = 20
 
+# The supervisor keeps a series, at most 240 points a name, and of each name histograms that fill ever more slowly.
+KEPT = {"supervisor": 4 * MEGABYTE}
+
 # Half of the users meet nginx, which is fast; the other half the test server, which is not nice.
 MIXED = """
     from gaggle import *
     import asyncio
 
-    NAMES = [f"name {{i}}" for i in range(150)]
+    NAMES = [f"name {{i}}" for i in range(15)]
     URLS = ["/", "/small.txt", "/page.html", "/404", "/500", "/204", "/redirect"]
     TROUBLE = [
         "/status/503", "/redirect/3", "/close", "/close-idle?ms=0", "/close-silently", "/reset", "/garbage", "/half",
@@ -51,7 +54,7 @@ MIXED = """
             response = await self.get(self.random.choice(TROUBLE), timeout=5)
             response.headers, response.text, response.history, self.cookies
             if self.random.random() < 0.1:
-                response.fail(f"not to my taste: {{self.random.randint(1, 50)}}")
+                response.fail(f"not to my taste: {{self.random.randint(1, 5)}}")
 
         @task(2)
         async def form(self):
@@ -140,7 +143,8 @@ def grows(run: Gaggle, sites: tuple[Nginx, Server], first: int, last: int, timeo
 
 def assert_flat(before: Size, after: Size, limit: int) -> None:
     grown = {name: after.memory[name] - before.memory[name] for name in before.memory}
-    assert max(grown.values()) < limit, f"grown by {grown} bytes to {after.memory}"
+    too_much = {name for name, more in grown.items() if more >= limit + KEPT.get(name, 0)}
+    assert not too_much, f"grown by {grown} bytes to {after.memory}"
     more = {name: after.descriptors[name] - before.descriptors[name] for name in before.descriptors}
     assert max(more.values()) <= 20, f"{more} descriptors more: {after.descriptors}"  # one a user: they come and go
 
@@ -151,7 +155,7 @@ def finish(run: Gaggle) -> Result:
 
 
 def test_sixty_thousand_requests_leave_nothing_behind(run: Gaggle, sites: tuple[Nginx, Server]) -> None:
-    before, after = grows(run, sites, 15_000, 60_000, timeout=60)
+    before, after = grows(run, sites, 30_000, 75_000, timeout=60)
 
     assert_flat(before, after, 2 * MEGABYTE)  # 45 bytes a request
     assert finish(run).report["incidents"] == []

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from processes import lasting
 from runs import Result, assert_accounts
 from sites import Server
 
@@ -187,7 +188,7 @@ BACKGROUND = """
 
 
 def test_tasks_of_its_own_go_on_beside_those_of_the_user(run_gaggle: RunGaggle, server: Server) -> None:
-    result = run_gaggle(BACKGROUND, "-u", 3, "-t", 0.6, *ALL_AT_ONCE)
+    result = run_gaggle(BACKGROUND, "-u", 3, "-t", lasting(0.6), *ALL_AT_ONCE)
 
     assert result.returncode == 0, result
     assert not result.report["errors"], result.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from processes import PATIENCE
 from runs import Result
 from sites import Server
 
@@ -14,23 +13,30 @@ LOOKING = """
     import gc, sys
 
     class Visitor(User):
+        here, looked = 0, asyncio.Event()
+
         @task
         async def look(self):
             await self.get("/")
-            await asyncio.sleep({hatched})
-            if self.number == 1:
+            Visitor.here += 1
+            if self.number > 1:
+                await self.looked.wait()
+            else:
+                while Visitor.here < 400:
+                    await asyncio.sleep(0.05)
                 print("looked at:", sum(len(gc.get_objects(age)) for age in range(3)), file=sys.stderr)
                 ring = []
                 ring.append(ring)
                 del ring
                 print("collected:", gc.collect(), file=sys.stderr)
+                self.looked.set()
             self.stop()
 """
 
 
 def test_the_collector_looks_at_no_user_that_has_hatched(run_gaggle: RunGaggle, server: Server) -> None:
     """At 10,000 users it stopped the engine for 120 ms: 19 objects a user, and all that was imported."""
-    result = run_gaggle(LOOKING.format(hatched=0.3 * PATIENCE), "-u", 400, "--hatch-rate", 4000, "--engines", 1)
+    result = run_gaggle(LOOKING, "-u", 400, "--hatch-rate", 4000, "--engines", 1)
 
     assert value(result, "looked at") < 400 * 5
     assert value(result, "collected") > 0

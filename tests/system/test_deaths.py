@@ -151,7 +151,7 @@ def test_a_task_that_ends_its_process_is_an_incident_and_no_more(
 
 
 def test_an_engine_that_dies_again_and_again_is_given_up(run_gaggle: RunGaggle, server: Server) -> None:
-    result = run_gaggle(DYING_AGAIN, "-u", 4, "-t", "1.5s", "--engines", 2, *AT_ONCE)
+    result = run_gaggle(DYING_AGAIN, "-u", 4, "-t", lasting(1.5), "--engines", 2, *AT_ONCE)
 
     assert kinds(result) == ["engine"] * 5 + ["loss"]
     assert "engine 0 ended with exit code 7; its users were not started again" in result.stderr
@@ -198,6 +198,7 @@ def test_a_death_in_the_ramp_does_not_end_the_ramp(start_gaggle: StartGaggle, se
 
     os.kill(gaggle.engines()[0], signal.SIGKILL)
     gaggle.wait_for_line("launched 8 users")
+    gaggle.wait_for_line("its users start again in a new engine")
 
     eventually(lambda: users_seen(server) == set("12345678"))
     gaggle.signal(signal.SIGINT)
@@ -228,7 +229,7 @@ def test_deaths_leave_no_zombie_and_no_descriptor(start_gaggle: StartGaggle, ser
 
     dead = [kill_one_of(gaggle) for _ in range(4)]
 
-    assert [len(descriptors(pid)) for pid in (gaggle.pid, launcher)] == before
+    eventually(lambda: [len(descriptors(pid)) for pid in (gaggle.pid, launcher)] == before)
     assert (arenas(gaggle.pid), arenas(launcher)) == (2, 0)
     assert [arenas(engine) for engine in gaggle.engines()] == [1, 1]
     assert [state(pid) for pid in dead] == [""] * 4
@@ -259,7 +260,7 @@ def test_memory_that_runs_out_is_a_failed_task_or_a_dead_engine_but_not_the_end(
                 bytearray(1 << 29)
     """
 
-    result = run_gaggle(source, "-u", 2, "-t", "0.3s", *AT_ONCE)
+    result = run_gaggle(source, "-u", 2, "-t", lasting(0.3), *AT_ONCE)
 
     row = result.task("Greedy", "visit")
     assert row.failures == row.count > 0

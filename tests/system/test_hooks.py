@@ -102,7 +102,7 @@ def test_test_stop_runs_after_the_last_user_also_when_the_test_is_stopped(
                 assert "POST /post" not in seen["requests"]
                 await self.get("/text", name="on_stop")
         """,
-        *("-u", 3, "-t", 0.3, "--engines", 2, *ALL_AT_ONCE),
+        *("-u", 3, "-t", lasting(0.3), "--engines", 2, *ALL_AT_ONCE),
     )
 
     assert result.returncode == 0, result

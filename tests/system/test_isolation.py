@@ -46,7 +46,7 @@ def test_fifty_users_on_two_engines_share_no_cookie_and_no_connection(
 ) -> None:
     source = TAGGED.replace("@task\n        async def many", "async def many")
 
-    result = run_gaggle(source, "-u", 50, "--engines", 2, "-t", "1s", "--lane", lane, *AT_ONCE)
+    result = run_gaggle(source, "-u", 50, "--engines", 2, "-t", lasting(1), "--lane", lane, *AT_ONCE)
 
     connections = server.seen().connections
     assert result.report["errors"] == []
@@ -61,7 +61,7 @@ def test_requests_at_the_same_time_use_up_to_six_connections_of_the_user_s_own(
 ) -> None:
     source = TAGGED.replace("== self.tag == f\"c{seen['connection']}\"", "== self.tag")
 
-    result = run_gaggle(source, "-u", 20, "-t", "0.7s", "--lane", lane, *AT_ONCE)
+    result = run_gaggle(source, "-u", 20, "-t", lasting(0.7), "--lane", lane, *AT_ONCE)
 
     connections = server.seen().connections
     assert result.report["errors"] == []
@@ -141,7 +141,7 @@ SHORT_LIVED = """
 def test_a_user_whose_session_is_a_pass_is_a_new_visitor_each_time(
     lane: str, run_gaggle: RunGaggle, server: Server
 ) -> None:
-    result = run_gaggle(SHORT_LIVED, "-u", 10, "-t", "0.4s", "--lane", lane, *AT_ONCE)
+    result = run_gaggle(SHORT_LIVED, "-u", 10, "-t", lasting(0.4), "--lane", lane, *AT_ONCE)
 
     passes = result.report["users_by_class"][0]
     assert result.report["errors"] == []

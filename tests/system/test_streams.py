@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from processes import eventually
+from processes import eventually, lasting
 from runs import Gaggle, Result, assert_accounts
 from sites import Server
 
@@ -85,7 +85,7 @@ def test_a_stream_that_is_open_at_the_end_is_cut_and_unfinished(run_gaggle: RunG
             async def on_stop(self):
                 await self.get("/text")
         """,
-        *("-u", 2, "-t", 0.5, "--stop-timeout", 0.3, *ALL_AT_ONCE),
+        *("-u", 2, "-t", lasting(0.5), "--stop-timeout", 0.3, *ALL_AT_ONCE),
         timeout=20,
     )
 
