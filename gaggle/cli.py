@@ -6,7 +6,8 @@ import asyncio
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import IO, Any, NoReturn
 
@@ -14,6 +15,7 @@ from gaggle import logs, reporting
 from gaggle.completion import script
 from gaggle.errors import FeatureNotEnabled, GaggleError, InvalidOption
 from gaggle.inventory import built_in, generated, shown
+from gaggle.live.wanted import has_screen
 from gaggle.once import run_once
 from gaggle.options import SPECS, Options, is_stdout, usable_cores
 from gaggle.own import defaults_of, specs_of
@@ -36,7 +38,7 @@ FINE, FAILED, USAGE, CROSSED, UNTRUSTWORTHY, INCOMPLETE, INTERRUPTED = 0, 1, 2, 
 def main(argv: Sequence[str] | None = None, file: str | None = None) -> NoReturn:
     """Run the command and exit with its code. `file` is the load test where the command line does not name it."""
     open_descriptors()
-    output = Output(sys.stdout)
+    output = Output()
     try:
         code = command(sys.argv[1:] if argv is None else list(argv), output, file)
     except (InvalidOption, FeatureNotEnabled) as error:
@@ -77,15 +79,22 @@ def silence(stream: IO[str]) -> None:
 class Output:
     """What the command prints on stdout. A reader that goes away (`gaggle … | head`) ends no load test."""
 
-    def __init__(self, stream: IO[str]) -> None:
-        self.stream = stream
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        """`stream` is written to instead of stdout."""
+        self.own = stream
+        self.has_yielded = False
         self.error: OSError | None = None  # why it could not be written, where that is not the reader's wish
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding does not have
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding does not have
 
     def yield_stdout(self) -> None:
         """Print on stderr from now on: stdout belongs to a log (`--request-log -`), and to who reads it."""
-        self.stream = sys.stderr
+        self.has_yielded = True
+
+    @property
+    def stream(self) -> IO[str]:
+        """Where it goes now; while the screen is shown, that stands in for stdout and prints above itself."""
+        return sys.stderr if self.has_yielded else self.own or sys.stdout
 
     def say(self, text: str) -> None:
         """Print `text`, which has its own ends of lines."""
@@ -125,8 +134,27 @@ def command(argv: list[str], output: Output, file: str | None = None) -> int:
     if parsed.options.list:
         output.say(listing(asyncio.run(described(supervisor))))
         return FINE
-    outcome = asyncio.run(one_run(supervisor, lambda report: show(report, supervisor.options, output), output.say))
+    with screen(supervisor) as close:
+
+        def ended(report: Report) -> None:
+            close()
+            show(report, supervisor.options, output)
+
+        outcome = asyncio.run(one_run(supervisor, ended, output.say))
     return exit_code(outcome, supervisor.options)
+
+
+@contextmanager
+def screen(supervisor: Supervisor) -> Iterator[Callable[[], None]]:
+    """Let the run be seen on the terminal, if there is one; what is handed out takes it off again."""
+    if not has_screen(supervisor.parsed.options):
+        yield lambda: None
+        return
+    from gaggle.live.display import Display  # rich takes a while to load
+
+    display = Display(supervisor)
+    with display.shown():
+        yield display.close
 
 
 async def described(supervisor: Supervisor) -> dict[str, Any]:

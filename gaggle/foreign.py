@@ -49,7 +49,6 @@ _NO_PAGE = "there is no web page to start a test from: it starts at once, and en
 INSTEAD = {
     "--co-mitigation": "no times are made up: pacing() keeps a rhythm, and the report says how late gaggle itself was",
     "--test-plan": "--startup-time, --run-time and --decrease-time say how the load rises and falls",
-    "--baseline-file": "--threshold holds a run against numbers of your own",
     "--equal-weights": "leave `weight` out of the classes",
     "--csv-full-history": "the JSON report has the course of the test: --report-file run.json",
     "--reset-stats": "what was counted while users started is set aside, unless --no-reset-metrics is given",

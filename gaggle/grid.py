@@ -190,9 +190,12 @@ class Grid:
 
     def points(self, key: Key) -> Iterator[Point]:
         """Yield a point a stretch, also where nothing was counted; for all keys together, take `cells`."""
-        number = self.numbers.get(key, -1)
-        for stretch, (start, end) in zip(self.stretches, pairwise(self.edges), strict=True):
-            yield Point(start, round(end - start, 3), stretch.get(number) or Counts())
+        return (self.point(key, place) for place in range(len(self)))
+
+    def point(self, key: Key, place: int) -> Point:
+        """Return what a key counted in the stretch of a number."""
+        start, end = self.edges[place], self.edges[place + 1]
+        return Point(start, round(end - start, 3), self.stretches[place].get(self.numbers.get(key, -1)) or Counts())
 
     def cells(self) -> Iterator[tuple[int, Key, Counts]]:
         """Yield what there is, the earliest first: the number of the stretch, the key, what it counted."""

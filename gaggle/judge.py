@@ -15,7 +15,7 @@ from gaggle._core import KIND_CHECK, KIND_COUNT, KIND_GAUGE, KIND_REQUEST, KIND_
 from gaggle.meters import Meter
 from gaggle.metrics import AGGREGATED, Key, Row, Snapshot
 from gaggle.recorder import Moment
-from gaggle.report.model import Judgement, extremes
+from gaggle.report.model import Judgement, Report, extremes
 from gaggle.thresholds import Of, Threshold, Unit
 
 COUNTED: dict[Of, Callable[[Row], int]] = {
@@ -136,10 +136,10 @@ class State:
 class Judge:
     """Looks at a run once a second; `states` are for who shows them, `sentence` is why the test should end now."""
 
-    def __init__(self, texts: Sequence[str], baseline: Snapshot | None = None, baseline_seconds: float = 0.0) -> None:
-        """`baseline` is what an earlier run counted in so many seconds, for limits that are relative to it."""
+    def __init__(self, texts: Sequence[str], baseline: Report | None = None) -> None:
+        """`baseline` is the report of an earlier run, for limits that are relative to it."""
         self.states = [State(thresholds.parse(text)) for text in dict.fromkeys(texts)]
-        self.baseline, self.baseline_seconds = baseline, baseline_seconds
+        self.baseline = baseline
         self.sentence: str | None = None
 
     def __call__(self, moment: Moment) -> None:
@@ -193,7 +193,7 @@ class Judge:
         """Return what the earlier run has for the same; None without one, or where it has no such row."""
         if self.baseline is None:
             return None
-        return measure(threshold, chosen(threshold, self.baseline), self.baseline_seconds)
+        return measure(threshold, chosen(threshold, self.baseline.snapshot), self.baseline.duration)
 
     def said(self, threshold: Threshold, value: float | None) -> str:
         """Return what was found, for people."""

@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from gaggle import limits, parcel, units
+from gaggle import limits, manager, parcel, units
 from gaggle.boot import boot_id, boot_ns
 from gaggle.errors import InvalidOption, LoadTestError, ProtocolError
 from gaggle.joining import Token, address_for_others, join_command, remove_token, write_token
@@ -37,6 +37,7 @@ from gaggle.metrics import Snapshot
 from gaggle.options import SPECS, Options, Role, flag, written
 from gaggle.policy import versions
 from gaggle.protocol import Message, decode_worker, encode
+from gaggle.recorder import Node
 from gaggle.report.model import Incident, Phase, Report, ReportClass
 from gaggle.report.text import render_running
 from gaggle.sources import said
@@ -46,6 +47,7 @@ from gaggle.supervisor import Outcome, Supervisor, with_signals
 from gaggle.transport import LAST_SECONDS, ManagerTransport
 
 TICK_SECONDS = 0.05
+SILENT_SECONDS = 3.0  # of a worker, which should be heard every second
 REFUSALS_SHOWN = 20  # a port scan must not fill the log
 
 
@@ -261,11 +263,17 @@ class Managing:
         """Once a second: end it, and tell who looks on."""
         self.recorder.turn(self.now(), self.manager.users_running)
         if self.recorder.observers:
-            self.recorder.tell(self.ledger.measured(self.was_reset), Snapshot.empty())
+            is_stopping = self.manager.state != "running"
+            self.recorder.tell(self.ledger.measured(self.was_reset), Snapshot.empty(), is_stopping, self.workers())
         if (sentence := self.supervisor.judge.sentence) and self.manager.state == "running":
             self.incident("threshold", f"the test ends early: {sentence}")
             self.manager.stop("threshold", boot_ns())
             self.work_off()
+
+    def workers(self) -> list[Node]:
+        """Return how each worker that has a number stands, for who looks on."""
+        nodes = sorted((node for node in self.manager.nodes.values() if node.number), key=lambda node: node.number)
+        return [standing_of(node, boot_ns()) for node in nodes]
 
     def print_running_metrics(self) -> None:
         """Print what workers have told so far, when it is time."""
@@ -467,6 +475,18 @@ class Managing:
             self.transport.close(LAST_SECONDS)
             if self.token:
                 remove_token(self.token, self.transport.port)
+
+
+def standing_of(worker: manager.Node, now_ns: int) -> Node:
+    """Return how a worker stands: gone, silent for too long to be well, or at work."""
+    name = f"{worker.number} {worker.hello.host}"
+    silent = (now_ns - worker.heard_ns) / 1e9
+    busy = max((work.cpu_seconds / work.wall_seconds for work in worker.health if work.wall_seconds > 0), default=0.0)
+    if worker.is_gone:
+        return Node(name, 0, busy, "gone", is_troubled=not worker.has_ended)
+    if silent > SILENT_SECONDS:
+        return Node(name, worker.users, busy, f"silent for {silent:.0f} s", is_troubled=True)
+    return Node(name, worker.users, busy, "working" if worker.users else "idle")
 
 
 def led(options: Options) -> dict[str, Any]:

@@ -383,6 +383,7 @@ class Options:
 
     running_metrics: float = option(METRICS, 0.0, units.seconds, "Print the metrics so far, every TIME", metavar="TIME",
         shown="0, never", sent=False, aliases=("--print-stats",))
+    no_live: bool = switch(METRICS, "Draw nothing on the terminal while the test runs", sent=False)
     no_reset_metrics: bool = switch(METRICS, "Keep what was counted while users started", roles=Role.STANDALONE)
     reset_metrics: bool = switch(METRICS, "Forget what was counted while users started: a gaggle keeps it",
         roles=Role.MANAGER)
@@ -392,6 +393,9 @@ class Options:
     threshold: tuple[str, ...] = option(METRICS, (), thresholds.checked,
         "Demand something, such as 'p(95)<200ms'; exit with 3 otherwise; may be repeated",
         metavar="RULE", kind=Kind.MANY, sent=False)
+    baseline: str | None = option(METRICS, None, file_name,
+        "Say what changed since this run, a report in JSON, and whether chance could have done it",
+        metavar="FILE", shown="none", sent=False, aliases=("--baseline-file",))
     strict: bool = switch(METRICS, "Exit with 4 when the numbers are not to be trusted", sent=False)
     no_metrics: bool = switch(METRICS, "Print and write no metrics at all", sent=False)
     no_task_metrics: bool = switch(METRICS, "Leave tasks out of the reports", sent=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import sub
@@ -13,6 +13,17 @@ from gaggle.series import Series
 
 SECOND, QUARTER = 1.0, 0.25
 SLACK = 0.001  # edges of the series are whole milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A worker as it stands: `state` is a word, `busy` the share of a core that its busiest engine has used so far."""
+
+    name: str
+    users: int
+    busy: float
+    state: str
+    is_troubled: bool = False
 
 
 @dataclass
@@ -26,6 +37,8 @@ class Moment:
     series: Series
     total: Snapshot
     baseline: Snapshot
+    is_stopping: bool = False
+    workers: Sequence[Node] = ()  # of a gaggle
 
     @cached_property
     def measured(self) -> Snapshot:
@@ -113,9 +126,11 @@ class Recorder:
         self.note(now, total)
         self.series.reset()
 
-    def tell(self, total: Snapshot, baseline: Snapshot) -> None:
+    def tell(
+        self, total: Snapshot, baseline: Snapshot, is_stopping: bool = False, workers: Sequence[Node] = ()
+    ) -> None:
         """Tell all that look on, in their order, where the run stands."""
         if self.has_begun and self.observers:
-            moment = Moment(self.series.end, self.series, total, baseline)
-            for observer in self.observers:
+            moment = Moment(self.series.end, self.series, total, baseline, is_stopping, workers)
+            for observer in list(self.observers):
                 observer(moment)

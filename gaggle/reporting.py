@@ -5,19 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from gaggle import thresholds
 from gaggle.errors import GaggleError, InvalidOption
 from gaggle.judge import Judge
 from gaggle.options import report_name
-from gaggle.report.load import load
+from gaggle.report import load
 from gaggle.report.merging import merged
 from gaggle.report.model import Judgement, Report
 
 HELP = """\
-Usage: gaggle report FILE.json... [--report-file FILE]... [--threshold RULE]...
+Usage: gaggle report FILE.json... [--report-file FILE]... [--threshold RULE]... [--baseline FILE]
 
 Read reports that a run wrote as JSON, add them up if there are several (exactly:
 the histograms are in them), and write the result in other formats; without
@@ -27,6 +26,8 @@ the histograms are in them), and write the result in other formats; without
                               stdout; may be repeated
       --threshold RULE        Demand something, such as 'p(95)<200ms', instead of
                               what the run demanded; exit with 3 otherwise
+      --baseline FILE         Say what changed since this report, and whether
+                              chance alone could have done it
   -h, --help                  Print this help and exit
 """
 
@@ -38,6 +39,7 @@ class Asked:
     files: tuple[str, ...] = ()
     names: tuple[str, ...] = ()  # of the files to write
     thresholds: tuple[str, ...] = ()
+    baseline: str | None = None
     is_help: bool = False
 
 
@@ -53,6 +55,7 @@ def parse(argv: Sequence[str]) -> Asked:
     parser.add_argument("files", nargs="*")
     parser.add_argument("--report-file", action="append", default=[])
     parser.add_argument("--threshold", action="append", default=[])
+    parser.add_argument("--baseline")
     parser.add_argument("-h", "--help", action="store_true")
     found = parser.parse_intermixed_args(argv)
     if found.help:
@@ -66,22 +69,33 @@ def parse(argv: Sequence[str]) -> Asked:
                 check(text)
             except ValueError as error:
                 raise InvalidOption(flag, text, f"The {flag} option {error}.") from None
-    return Asked(tuple(found.files), tuple(found.report_file), tuple(found.threshold))
+    return Asked(tuple(found.files), tuple(found.report_file), tuple(found.threshold), found.baseline)
 
 
 def made(asked: Asked) -> Report:
     """Return the report that was asked for. Raises GaggleError for a file that cannot be read."""
     reports = [read(name) for name in asked.files]
     report = merged(reports)
+    before = read(asked.baseline) if asked.baseline else None
+    if before is not None and asked.baseline:
+        report = against(report, before, asked.baseline)
     if asked.thresholds:
-        return replace(report, thresholds=Judge(asked.thresholds).verdict(report.snapshot, report.duration))
+        judge = Judge(asked.thresholds, before)
+        return replace(report, thresholds=judge.verdict(report.snapshot, report.duration))
     return report if len(reports) == 1 else replace(report, thresholds=tuple(judged_again(report, reports)))
+
+
+def against(report: Report, before: Report, file: str) -> Report:
+    """Return the report with what changed since an earlier one."""
+    from gaggle.comparing import compared  # numpy takes a while to load, and few ask for it
+
+    return replace(report, baseline=compared(report, before, file))
 
 
 def read(name: str) -> Report:
     """Return the report in a file. Raises GaggleError."""
     try:
-        return load(Path(name).read_text(encoding="utf-8"))
+        return load.read(name)
     except OSError as error:
         raise GaggleError(f"{name} can not be read: {error.strerror}") from error
     except ValueError as error:

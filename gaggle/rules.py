@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gaggle import units
+from gaggle import thresholds, units
 from gaggle.errors import InvalidOption
 from gaggle.needs import check_needs
 from gaggle.options import CONFLICTS, MASK, NEEDS, Kind, Options, Role, Spec, flag, is_stdout, written
@@ -36,6 +36,7 @@ def check(parsed: Parsed, cores: int, role: Role = Role.STANDALONE) -> list[str]
         if parsed.is_set(name) and not parsed.value(other) and not parsed.sources[name].startswith(LOAD_TEST):
             raise _refused(parsed, name, f"needs {flag(other)}, too")
     _check_apart(parsed)
+    _check_relative(parsed)
     for first, second, why in CONFLICTS:
         if parsed.is_set(first) and parsed.is_set(second):
             other = subject(parsed.specs[second], parsed.sources[second]).replace("The ", "the ", 1)
@@ -93,6 +94,15 @@ def _check_apart(parsed: Parsed) -> None:
         found = taken.setdefault(file if file == STDOUT else os.path.realpath(file), name)
         if found != name:
             raise _refused(parsed, name, f"must not name the file of {flag(found)}: each log has a file of its own")
+
+
+def _check_relative(parsed: Parsed) -> None:
+    """Refuse a threshold that needs a baseline where there is none."""
+    for text in parsed.options.threshold:
+        if thresholds.parse(text).relative is not None and not parsed.options.baseline:
+            source = parsed.sources.get("threshold", "--threshold")
+            detail = "It compares with an earlier run: name its JSON report with the --baseline option."
+            raise InvalidOption(source, text, detail)
 
 
 def load_test_of(parsed: Parsed) -> Path:

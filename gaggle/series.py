@@ -42,6 +42,18 @@ class Series:
         return list(self.whole.points(WHOLE))
 
     @property
+    def last(self) -> Point | None:
+        """The last point of all requests together, or None before the first second is over."""
+        return self.whole.point(WHOLE, len(self.whole) - 1) if self.whole else None
+
+    @property
+    def newest(self) -> Point | None:
+        """The last point in which anything was counted, if it is one of the last three: what workers send comes late."""
+        places = range(len(self.whole) - 1, max(len(self.whole) - 4, -1), -1)
+        points = (self.whole.point(WHOLE, place) for place in places)
+        return next((point for point in points if point.counts.count), self.last)
+
+    @property
     def keys(self) -> list[Key]:
         """The requests that have points of their own, by method and name."""
         return sorted(self.named.numbers)

@@ -19,6 +19,7 @@ from gaggle.loadtest import MODULE_NAME
 from gaggle.options import Role, usable_cores
 from gaggle.report.files import write_files
 from gaggle.report.model import Report
+from gaggle.reporting import against
 from gaggle.rules import check, role_of
 from gaggle.sources import from_call
 from gaggle.supervisor import Outcome, Supervisor
@@ -86,6 +87,8 @@ async def one_run(
             raise
         return supervisor.outcome
     if outcome.report is not None and not outcome.was_interrupted:
+        if supervisor.baseline is not None and supervisor.options.baseline is not None:
+            outcome.report = against(outcome.report, supervisor.baseline, supervisor.options.baseline)
         if show:
             show(outcome.report)
         write_files(outcome.report, supervisor.options.report_file, say)

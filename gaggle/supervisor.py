@@ -29,6 +29,7 @@ from gaggle.plan import Block, Plan
 from gaggle.policy import settings_of, versions
 from gaggle.recorder import Recorder
 from gaggle.records import Wanted
+from gaggle.report.load import read
 from gaggle.report.model import Incident, Phase, Report, ReportClass
 from gaggle.report.text import render_running
 from gaggle.rules import check, check_required, load_test_of, role_of, without_effect
@@ -164,13 +165,27 @@ class Supervisor:
         self.settings = settings_of(options)
         check_required(self.parsed)
         self.check_layout()
-        self.judge = Judge(options.threshold)
+        self.baseline = self.read_baseline()
+        self.judge = Judge(options.threshold, self.baseline)
         if options.threshold:
             self.recorder.observers.append(self.judge)
         LOGGER.info("hatch_rate = %g", self.plan.hatch_rate)
         LOGGER.info("seed = %d", self.seed)
         for line in self.hosts_configured():
             LOGGER.info("%s", line)
+
+    def read_baseline(self) -> Report | None:
+        """Return the report of the run to compare with, if there is one. Raises InvalidOption."""
+        name = self.options.baseline
+        if name is None:
+            return None
+        source = self.parsed.sources.get("baseline", "--baseline")
+        try:
+            return read(name)
+        except OSError as error:
+            raise InvalidOption(source, name, f"The baseline can not be read: {error.strerror}.") from error
+        except ValueError as error:
+            raise InvalidOption(source, name, f"The baseline can not be read: {error}.") from error
 
     def check_layout(self) -> None:
         """Refuse users that no class may have, and a test whose users have nowhere to go."""
@@ -248,6 +263,8 @@ class Supervisor:
             throttle=self.throttle_of(index),
         )
 
+    baseline: Report | None = None  # the earlier run to compare with
+
     throttle = 0.0  # requests a second that this machine may start; 0: no limit
 
     def throttle_to(self, per_second: float) -> None:
@@ -296,7 +313,7 @@ class Supervisor:
         busy = self.books.busiest(hands, now - self.recorder.series.end)
         total = self.books.total(hands)
         self.recorder.note(now, total, busy)
-        self.recorder.tell(total, self.books.baseline)
+        self.recorder.tell(total, self.books.baseline, self.stop_reason is not None)
         if self.judge.sentence and not self.stop_reason:
             self.incident("threshold", f"the test ends early: {self.judge.sentence}")
             self.stop("threshold")

@@ -1,4 +1,4 @@
-"""The report as CSV (RFC 4180, UTF-8): a line a request, task, user class, own meter, error and threshold.
+"""The report as CSV (RFC 4180, UTF-8): a line a request, task, user class, own meter, error, threshold and change.
 
 The columns are always the same; those that say nothing about a line are empty. Times are milliseconds, without
 thousands commas; percentiles that too few samples cannot tell are empty. Names cannot become formulas: escaping.py.
@@ -17,16 +17,18 @@ from gaggle.metrics import AGGREGATED, ErrorRow, Key, Row
 from gaggle.report import model
 from gaggle.report.escaping import spreadsheet
 from gaggle.report.json_report import KINDS
-from gaggle.report.model import PERCENTILES, Judgement, Report, status_name
+from gaggle.report.model import PERCENTILES, Change, Judgement, Report, status_name
 
 COUNTERS = ("count", "failures", "unfinished")
 METERS = {KIND_CHECK: "check", KIND_COUNT: "count", KIND_GAUGE: "gauge"}
 SHARES = {share: f"p{share / 100:g}_ms" for share in PERCENTILES}
 OWN = ("sum", "mean", "min", "max", "last")  # of the load test's own counts and gauges
+CHANGE = ("before", "after", "change", "change_low", "change_high", "clear")  # since the baseline; times are ms
 COLUMNS = (
     *("line", "label", "name", "text", *COUNTERS, "per_second", "failures_per_second"),
     *("mean_ms", "min_ms", "max_ms", *SHARES.values(), "bytes_in", "bytes_out", "statuses", "holds"),
     *OWN,
+    *CHANGE,
 )
 
 
@@ -49,6 +51,7 @@ def _lines(report: Report) -> Iterator[dict[str, Any]]:
     yield from (_meter(key, meter, report.duration) for key, meter in sorted(snapshot.meters.items()))
     yield from map(_error, report.errors())
     yield from map(_threshold, report.thresholds)
+    yield from map(_change, report.baseline.changes if report.baseline else ())
 
 
 def _row(row: Row, line: str, duration: float) -> dict[str, Any]:
@@ -105,4 +108,20 @@ def _threshold(judgement: Judgement) -> dict[str, Any]:
         "name": spreadsheet(judgement.text),
         "text": spreadsheet(judgement.said),
         "holds": "yes" if judgement.holds else "no",
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    per = 1 if change.what in ("rate", "failures") else 1_000
+    values = {
+        **{"before": change.before / per, "after": change.after / per},
+        **{"change": change.change, "change_low": change.low, "change_high": change.high},
+    }
+    return {
+        "line": "change",
+        "label": spreadsheet(change.method),
+        "name": spreadsheet(change.name),
+        "text": change.what,
+        **{name: f"{value:.6g}" for name, value in values.items() if value is not None},
+        "clear": "yes" if change.is_clear else "no",
     }

@@ -16,6 +16,9 @@ format can be made and runs can be merged; nothing that a reader of the JSON can
     counted         {"users_running", "users_started", "users_exited", "names_lost", "errors_lost"}
     thresholds      [{"text", "holds", "value", "said", "missing", "crossed"}]; "said" is the value for people,
                     "missing" that nothing was measured, "crossed" when it first was (or null)
+    baseline        null, or what changed since an earlier run: {"file", "started", "duration", "users", "differing",
+                    "gone", "new", "changes": [{"method", "name", "what", "before", "after", "change", "low", "high",
+                    "chance", "is_clear"}]}; "what" is rate, failures, mean, p50, p95 or p99
     checks          [{"name", "times", "passed", "failed"}]; of the load test's own, by name, as are
     counts          [{"name", "times", "sum"}]; how often self.count was called, and what it adds up to
     gauges          [{"name", "times", "sum", "mean", "min", "max", "last", "last_at"}]
@@ -111,6 +114,7 @@ def data(report: Report) -> Data:
         "duration_s": report.duration,
         "verdict": {"nothing_succeeded": report.nothing_succeeded, "doubts": report.doubts},
         "thresholds": [asdict(threshold) for threshold in report.thresholds],
+        "baseline": report.baseline and asdict(report.baseline),
         **_rows(report),
         "counted": {name: getattr(report.snapshot, name) for name in NUMBERS},
         **_meters(report),

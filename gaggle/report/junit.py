@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from xml.etree import ElementTree
 
-from gaggle.report import verdict
+from gaggle.report import change, verdict
 from gaggle.report.escaping import xml
 from gaggle.report.model import Judgement, Report, counted
 
@@ -17,6 +17,9 @@ def render(report: Report) -> str:
     suite = Element("testsuite", name="gaggle", time=f"{report.duration:.3f}", hostname="")
     if report.phases:
         suite.set("timestamp", time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(report.phases[0].started)))
+    if text := change.sentence(report):
+        properties = ElementTree.SubElement(suite, "properties")
+        ElementTree.SubElement(properties, "property", name="baseline", value=xml(text))
     cases = [_run(report), _trust(report), *(_threshold(report, item) for item in report.thresholds)]
     suite.extend(cases)
     counts = {

@@ -7,6 +7,7 @@ import binascii
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 from gaggle import metrics
@@ -16,7 +17,17 @@ from gaggle.grid import Grid
 from gaggle.meters import MILLION, Meter
 from gaggle.metrics import NUMBERS, ErrorRow, Key, Row, Snapshot
 from gaggle.report.json_report import KINDS, SCHEMA, Data
-from gaggle.report.model import STATUS_OTHER, EngineHealth, Incident, Judgement, Phase, Report, ReportClass
+from gaggle.report.model import (
+    STATUS_OTHER,
+    Change,
+    Comparison,
+    EngineHealth,
+    Incident,
+    Judgement,
+    Phase,
+    Report,
+    ReportClass,
+)
 from gaggle.series import MOST, MOST_NAMED, Series
 
 KIND_OF = {word: kind for kind, word in KINDS.items()}
@@ -41,6 +52,11 @@ def load(text: str) -> Report:
         raise ValueError(f"not a report as gaggle writes it: {error}") from None
 
 
+def read(name: str) -> Report:
+    """Return the report in a file. Raises OSError, and ValueError for anything else than a report."""
+    return load(Path(name).read_text(encoding="utf-8"))
+
+
 def _report(data: Data) -> Report:
     return Report(
         snapshot=_snapshot(data),
@@ -60,7 +76,17 @@ def _report(data: Data) -> Report:
         series=_series(data["series"]),
         thresholds=_each(Judgement, data["thresholds"]),
         options=dict(data["options"]),
+        baseline=_comparison(data.get("baseline")),  # a later key of the schema
     )
+
+
+def _comparison(data: Data | None) -> Comparison | None:
+    if data is None:
+        return None
+    differing, gone, new = (tuple(map(_text, data[name])) for name in ("differing", "gone", "new"))
+    changes = _each(Change, data["changes"])
+    file, started, duration = _text(data["file"]), _number(data["started"]), _number(data["duration"])
+    return Comparison(file, started, duration, _whole(data["users"]), differing, gone, new, changes)
 
 
 # Plain things.

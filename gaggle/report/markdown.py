@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from gaggle import units
 from gaggle._core import KIND_REQUEST, KIND_TASK
 from gaggle.metrics import AGGREGATED, OTHER, Row
-from gaggle.report import model, overview, verdict
+from gaggle.report import change, model, overview, verdict
 from gaggle.report.escaping import markdown as safe
 from gaggle.report.model import PERCENTILES, Report
 from gaggle.report.text import ERRORS_SHOWN, UNKNOWN, counts_of, meter_tables, shares_of, times_of
@@ -23,7 +23,7 @@ ROWS_SHOWN = 500  # GitHub takes a summary of at most 1 MiB
 
 def render(report: Report) -> str:
     """Return the whole report, with a newline at its end."""
-    sections = (_head, _thresholds, _requests, _tasks, _statuses, _meters, _errors, _incidents, _overview)
+    sections = (_head, _thresholds, _baseline, _requests, _tasks, _statuses, _meters, _errors, _incidents, _overview)
     return "\n".join(line for section in sections for line in section(report)) + "\n"
 
 
@@ -39,6 +39,8 @@ def _head(report: Report) -> Iterator[str]:
     if report.thresholds:
         mark = ":white_check_mark:" if all(judgement.holds for judgement in report.thresholds) else ":x:"
         yield f"- {mark} Thresholds: {verdict.thresholds_in_all(report)}"
+    if text := change.sentence(report):
+        yield f"- {safe(text, 500)}"
     if worst := verdict.worst(report):
         yield f"- :warning: {safe(worst, 500)}"
     if cut := overview.unfinished(report):
@@ -55,6 +57,21 @@ def _thresholds(report: Report) -> Iterator[str]:
                 for item in report.thresholds
             ),
         )
+
+
+def _baseline(report: Report) -> Iterator[str]:
+    if report.baseline is None:
+        return
+    yield from _table(
+        "Change since the baseline",
+        (NAME, *change.TITLES.values()),
+        (
+            (safe(name), *(safe(change.cell(each)) for each in changes))
+            for name, changes in change.rows(report.baseline)
+        ),
+    )
+    yield ""
+    yield from (f"- {safe(fact, 300)}" for fact in (*change.facts(report.baseline), change.FOOT))
 
 
 def _requests(report: Report) -> Iterator[str]:

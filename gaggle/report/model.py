@@ -90,6 +90,46 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """How one statistic of a request (or of all, called Aggregated) changed since the baseline.
+
+    `what` is rate (a second), failures (a share), mean, p50, p95 or p99 (us). `change` is relative, of failures the
+    difference; None where there is nothing to divide by. `low` and `high` are its 95 % interval, `chance` is how likely
+    so much is where nothing changed; None where there is too little to tell. `is_clear` looks at all changes together.
+    """
+
+    method: str
+    name: str
+    what: str
+    before: float
+    after: float
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
+    chance: float | None = None
+    is_clear: bool = False
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether it went where nobody wants it: times and failures up, the rate down."""
+        return (self.after < self.before) if self.what == "rate" else self.after > self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A run against an earlier one, the baseline: `file`, when it was measured (unix seconds), for how long."""
+
+    file: str
+    started: float
+    duration: float
+    users: int
+    differing: tuple[str, ...] = ()  # what was not asked for alike, a line each
+    gone: tuple[str, ...] = ()  # requests of the baseline alone
+    new: tuple[str, ...] = ()  # requests that the baseline lacks
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One load test, as it is reported. `duration` is the seconds that were measured: rates divide by it."""
 
@@ -111,6 +151,7 @@ class Report:
     series: Series = field(default_factory=lambda: Series(0.0))
     thresholds: tuple[Judgement, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)  # those that somebody set
+    baseline: Comparison | None = None
 
     @property
     def doubts(self) -> list[str]:

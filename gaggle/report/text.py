@@ -11,7 +11,7 @@ from gaggle import units
 from gaggle._core import KIND_REQUEST, KIND_TASK, Histogram
 from gaggle.meters import Meter
 from gaggle.metrics import AGGREGATED, OTHER, ErrorRow, Row
-from gaggle.report import model, overview, verdict
+from gaggle.report import change, model, overview, verdict
 from gaggle.report.model import PERCENTILES, WHOLE, Report
 from gaggle.report.tables import BAR, Column, Line, Page, packed, right
 from gaggle.report.verdict import named
@@ -45,7 +45,8 @@ OTHER_NOTE = f" {OTHER}: everything whose name found no room; give requests a na
 
 def render(report: Report) -> str:
     """Return the whole report, with a newline at its end. Sections that have nothing to say are left out."""
-    return _joined(report, (verdict.section, tasks, requests, percentiles, statuses, meters, errors, overview.section))
+    middle = (tasks, requests, percentiles, change.section, statuses, meters, errors)
+    return _joined(report, (verdict.section, *middle, overview.section))
 
 
 def render_running(report: Report) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from gaggle import units
 from gaggle.metrics import OTHER, Key
+from gaggle.report import change
 from gaggle.report.model import Incident, Judgement, Report, counted
 from gaggle.report.overview import moment, unfinished
 from gaggle.report.tables import Page
@@ -18,7 +19,7 @@ INCIDENTS_SHOWN = 20  # a worker that comes and goes for hours must not push the
 
 def section(report: Report, page: Page) -> list[str]:
     """Return why the numbers may be wrong, what happened and what was cut; empty when there is nothing to say."""
-    parts = (_nothing, _doubts, _thresholds, _worst, _incidents, _unfinished)
+    parts = (_nothing, _doubts, _thresholds, _baseline, _worst, _incidents, _unfinished)
     lines = [line for part in parts for line in part(report, page)]
     return ["", " === VERDICT ===", page.rule(), *lines, page.rule()] if lines else []
 
@@ -63,6 +64,11 @@ def judged(judgement: Judgement) -> str:
     """Return what was found: `it was 340 ms (first crossed at 2022-05-19 22:40:31)`."""
     since = f" (first crossed at {moment(judgement.crossed)})" if judgement.crossed is not None else ""
     return f"{units.printable(judgement.said)}{since}"
+
+
+def _baseline(report: Report, page: Page) -> Iterator[str]:
+    if text := change.sentence(report):
+        yield from page.wrapped(text, " ", " ")
 
 
 def _worst(report: Report, page: Page) -> Iterator[str]:

@@ -25,7 +25,7 @@ from gaggle.report.escaping import github, markdown, spreadsheet, xml
 from gaggle.report.github import annotated
 from gaggle.report.load import load
 from gaggle.report.merging import merged
-from gaggle.report.model import Incident, Judgement, Report, ReportClass
+from gaggle.report.model import Change, Comparison, Incident, Judgement, Report, ReportClass
 from gaggle.series import Series
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/report.schema.json").read_text())
@@ -67,6 +67,11 @@ def hostile_report():
         notes=tuple(texts),
         thresholds=tuple(Judgement(text, False, 1.0, text, crossed=T0) for text in texts),
         classes=tuple(ReportClass(text, (text,)) for text in texts),
+        baseline=Comparison(
+            *("".join(texts), T0, 2.0, 4),
+            *(tuple(texts), tuple(texts), tuple(texts)),
+            tuple(Change(text, text, "p95", 1.0, 2.0, 1.0, 0.5, 1.5, 0.0, True) for text in texts),
+        ),
     )
 
 
@@ -97,7 +102,7 @@ def test_no_markdown_has_markup_from_a_name(hostile):
     assert not re.search(r"<\w|</|\]\(|www\.|://|[^\w]@\w", text.replace("<0.1%", ""))
     assert max(len(line) for line in text.splitlines()) < 3_000
     columns = [line.count("|") for line in text.splitlines() if line.startswith("|")]
-    assert set(columns) == {4, 16, 3, 5, 6, 7}
+    assert set(columns) == {4, 16, 3, 5, 6, 7, 8}
 
 
 def test_no_cell_of_the_csv_is_a_formula(hostile):

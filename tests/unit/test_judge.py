@@ -9,6 +9,7 @@ from gaggle.judge import Judge
 from gaggle.meters import Meter
 from gaggle.metrics import Key, Row, Snapshot
 from gaggle.recorder import Moment, Recorder
+from gaggle.report.model import Report
 
 T0 = 1_653_000_000.0
 KIND_OF = {"check": KIND_CHECK, "count": KIND_COUNT, "gauge": KIND_GAUGE}
@@ -217,7 +218,7 @@ def test_what_was_counted_before_the_reset_is_not_judged():
 
 def test_a_limit_relative_to_a_baseline_is_one_of_its_values():
     baseline = snapshot(row(KIND_REQUEST, "GET", "/", [100] * 10))
-    judge = Judge(["max<+10% of baseline"], baseline, 10.0)
+    judge = Judge(["max<+10% of baseline"], Report(baseline, 10.0))
 
     within, beyond = (judge.verdict(snapshot(row(KIND_REQUEST, "GET", "/", [ms] * 10)), 10.0)[0] for ms in (109, 111))
 

@@ -169,7 +169,9 @@ def test_many_names_share_the_room_that_there_is(monkeypatch):
 def test_what_nothing_more_is_expected_of_takes_few_bytes():
     """Names with 8 requests a second each: 480 MB were kept after a quarter of an hour of 200 names."""
     keys = [Key(KIND_REQUEST, "GET", f"/{number}") for number in range(50)]
-    counts = [sum((counted(*range(second, 90_000, 11_000), key=key) for key in keys), Snapshot()) for second in range(7)]
+    counts = [
+        sum((counted(*range(second, 90_000, 11_000), key=key) for key in keys), Snapshot()) for second in range(7)
+    ]
 
     series = second_by_second(400, lambda second: counts[second % 7])
 
