@@ -262,13 +262,18 @@ class Managing:
     def note(self) -> None:
         """Once a second: end it, and tell who looks on."""
         self.recorder.turn(self.now(), self.manager.users_running)
-        if self.recorder.observers:
-            is_stopping = self.manager.state != "running"
-            self.recorder.tell(self.ledger.measured(self.was_reset), Snapshot.empty(), is_stopping, self.workers())
+        self.tell()
         if (sentence := self.supervisor.judge.sentence) and self.manager.state == "running":
             self.incident("threshold", f"the test ends early: {sentence}")
             self.manager.stop("threshold", boot_ns())
             self.work_off()
+
+    def tell(self) -> None:
+        """Tell who looks on where the test stands. What a reset has set aside is counted anew here, if anybody does."""
+        if self.recorder.observers:
+            is_stopping = self.manager.state != "running"
+            set_aside = Snapshot.read(self.ledger.ramp) if self.was_reset else Snapshot.empty()
+            self.recorder.tell(self.ledger.measured(False), set_aside, is_stopping, self.workers())
 
     def workers(self) -> list[Node]:
         """Return how each worker that has a number stands, for who looks on."""
@@ -424,6 +429,7 @@ class Managing:
         """Run the load test's own stop and make the report."""
         self.stopped_at = time.time()
         self.recorder.turn(self.now(), 0)
+        self.tell()
         await self.supervisor.run_test_stop()
         self.incidents += self.supervisor.incidents
         self.outcome.report = self.report()

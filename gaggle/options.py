@@ -212,6 +212,25 @@ def source_address(text: str) -> str:
     return text
 
 
+def listen_on(text: str) -> str:
+    """Return a port, or an address and a port, to be listened on."""
+    try:
+        listen_address(text)
+    except ValueError:
+        raise ValueError("must be a port such as 9646, or an address and a port such as 0.0.0.0:9646") from None
+    return text
+
+
+def listen_address(text: str) -> tuple[str, int]:
+    """Return the address and the port of `listen_on`; without an address it is this machine alone."""
+    if text.isascii() and text.isdigit():
+        text = f"127.0.0.1:{text}"
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname or parts.port is None or parts.netloc != text or "@" in text:
+        raise ValueError
+    return parts.hostname, parts.port
+
+
 def cipher_list(text: str) -> str:
     """Return names of ciphers, separated by colons; "" for none. Raises ValueError for one that is not known."""
     for name in text.split(":") if text else ():
@@ -396,6 +415,11 @@ class Options:
     baseline: str | None = option(METRICS, None, file_name,
         "Say what changed since this run, a report in JSON, and whether chance could have done it",
         metavar="FILE", shown="none", sent=False, aliases=("--baseline-file",))
+    prometheus: str | None = option(METRICS, None, listen_on,
+        "Serve metrics for Prometheus here, on 127.0.0.1 unless an address is given",
+        metavar="[HOST:]PORT", shown="none", sent=False)
+    otlp: str | None = option(METRICS, None, url("http", "https"),
+        "Push metrics to this collector of OpenTelemetry, by OTLP over HTTP", metavar="URL", shown="none", sent=False)
     strict: bool = switch(METRICS, "Exit with 4 when the numbers are not to be trusted", sent=False)
     no_metrics: bool = switch(METRICS, "Print and write no metrics at all", sent=False)
     no_task_metrics: bool = switch(METRICS, "Leave tasks out of the reports", sent=False,

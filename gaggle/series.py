@@ -48,7 +48,7 @@ class Series:
 
     @property
     def newest(self) -> Point | None:
-        """The last point in which anything was counted, if it is one of the last three: what workers send comes late."""
+        """The last point in which anything was counted, of the last three: what workers send comes late."""
         places = range(len(self.whole) - 1, max(len(self.whole) - 4, -1), -1)
         points = (self.whole.point(WHOLE, place) for place in places)
         return next((point for point in points if point.counts.count), self.last)

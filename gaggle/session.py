@@ -86,6 +86,9 @@ async def one_run(
         if not supervisor.outcome.was_interrupted:
             raise
         return supervisor.outcome
+    finally:
+        for exporter in supervisor.exporters:
+            exporter.close()
     if outcome.report is not None and not outcome.was_interrupted:
         if supervisor.baseline is not None and supervisor.options.baseline is not None:
             outcome.report = against(outcome.report, supervisor.baseline, supervisor.options.baseline)

@@ -8,12 +8,12 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gaggle import limits, logs, plan, units
+from gaggle import limits, logs, plan, telemetry, units
 from gaggle.books import Books
 from gaggle.channel import Message
 from gaggle.choice import choose, chosen
@@ -169,6 +169,8 @@ class Supervisor:
         self.judge = Judge(options.threshold, self.baseline)
         if options.threshold:
             self.recorder.observers.append(self.judge)
+        self.exporters = telemetry.opened(options, self.parsed.sources)
+        self.recorder.observers += self.exporters
         LOGGER.info("hatch_rate = %g", self.plan.hatch_rate)
         LOGGER.info("seed = %d", self.seed)
         for line in self.hosts_configured():
@@ -263,6 +265,7 @@ class Supervisor:
             throttle=self.throttle_of(index),
         )
 
+    exporters: Sequence[telemetry.Exporter] = ()
     baseline: Report | None = None  # the earlier run to compare with
 
     throttle = 0.0  # requests a second that this machine may start; 0: no limit
@@ -610,6 +613,7 @@ class Supervisor:
         users = self.phases[-1].users_to if self.phases else 0
         self.add_phase("Canceling" if self.was_signalled else "Decreasing", users, 0)
         self.recorder.note(self.now(), self.books.left)
+        self.recorder.tell(self.books.left, self.books.baseline, is_stopping=True)
         await self.run_test_stop()
         self.outcome.report = self.report(self.books.measured(), max(self.ended_at - self.measured_from, 0.0))
 

@@ -22,7 +22,7 @@ LAYERS = (
     {"series"},
     {"needs", "sources", "usage", "loadtest", "recorder", "report", "logs", "transport", "protocol", "records", "curl"},
     {"choice", "judge", "rules", "inventory", "life", "policy", "worker", "manager", "comparing"},
-    {"engine", "fetcher", "reporting"},
+    {"engine", "fetcher", "reporting", "telemetry"},
     {"launcher", "crew", "visit"},
     {"books", "ledger", "statefile", "trace"},
     {"standing", "keeping"},
