@@ -64,5 +64,6 @@ def _written(family: Family) -> Metric:
         return histogram
     plain: CounterMetricFamily | GaugeMetricFamily = PLAIN[family.kind](name, family.help, labels=family.labels)
     for labels, value in family.samples:
+        assert not isinstance(value, Buckets)
         plain.add_metric(labels, value)
     return plain
