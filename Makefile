@@ -10,6 +10,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 READY   := $(VENV)/.ready-$(VERSION)
 BUILT   := $(VENV)/.built-$(VERSION)
+PAGE    := gaggle/report/assets/report.js
 CORE    := setup.py $(shell find gaggle -name '*.pyx' -o -name '*.px[di]')
 
 .PHONY: demo test lint bench golden docs build lock clean
@@ -41,8 +42,14 @@ golden: build       # rewrites what tests/golden holds: review the diff like cod
 docs: build         # rewrites docs/options.md from the options
 	@$(BIN)/python ci/docs
 
-build: $(BUILT)
+build: $(BUILT) $(PAGE)
 	@:
+
+# The HTML report's script and style, from web/.
+$(PAGE): $(READY) $(shell find web -path web/node_modules -prune -o -path web/.node -prune -o -type f -print)
+	@echo "building the page of the HTML report"
+	@$(BIN)/python web/build.py
+	@touch $@
 
 # In place and not by pip, for the compiler's words as they are. --force: changed flags in setup.py count too.
 $(BUILT): $(READY) $(CORE)
@@ -62,5 +69,5 @@ lock:               # pins the newest versions that pyproject.toml allows
 	@ci/lock
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info gaggle/*.so gaggle/*.c .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info gaggle/*.so gaggle/*.c gaggle/report/assets web/node_modules web/.node .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,17 +2,20 @@
 
 GAGGLE_DEBUG=1 builds a core that checks its indices, its references and its assertions; GAGGLE_SANITIZE=address adds
 AddressSanitizer. Both are for `ci/debug-test`, which runs the tests on such a core. GAGGLE_OPTIMIZE=1 asks the compiler
-for less than its 3: half the time to build, for who only wants to test. GAGGLE_NO_CORE=1 leaves the core out: the
-Makefile installs the package so, and builds the core in place.
+for less than its 3: half the time to build, for who only wants to test. GAGGLE_NO_CORE=1 leaves out the core
+and the HTML report's page: the Makefile installs the package so, and builds both in place.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from glob import glob
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
 
 
 def asked(variable: str) -> bool:
@@ -72,4 +75,13 @@ def core() -> Extension:
     return extension
 
 
-setup(ext_modules=[] if asked("GAGGLE_NO_CORE") else [core()])
+class BuildPage(build_py):
+    """Builds the HTML report's page first, where that was not done: a source distribution has it."""
+
+    def run(self) -> None:
+        if not asked("GAGGLE_NO_CORE") and not Path("gaggle/report/assets/report.js").exists():
+            subprocess.run([sys.executable, "web/build.py"], check=True)
+        super().run()
+
+
+setup(cmdclass={"build_py": BuildPage}, ext_modules=[] if asked("GAGGLE_NO_CORE") else [core()])

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from gaggle import thresholds, units
 
-REPORT_SUFFIXES = (".txt", ".json", ".md", ".csv", ".xml", ".hgrm", ".hlog")
+REPORT_SUFFIXES = (".txt", ".html", ".json", ".md", ".csv", ".xml", ".hgrm", ".hlog")
 HTTP_VERSIONS = ("1.1", "2", "3")
 LOG_FORMATS = ("csv", "json", "raw", "pretty")
 MOST_REQUESTS = 1_000_000  # a second, under a throttle: as in Goose

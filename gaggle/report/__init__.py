@@ -7,8 +7,16 @@ from collections.abc import Callable
 from gaggle.report import csv_report, distribution, json_report, junit, markdown, text
 from gaggle.report.model import Report
 
+
+def _page(report: Report) -> str:
+    from gaggle.report import html  # jinja2 takes a while to load
+
+    return html.render(report)
+
+
 RENDERERS: dict[str, Callable[[Report], str]] = {
     ".txt": text.render,
+    ".html": _page,
     ".json": json_report.render,
     ".md": markdown.render,
     ".csv": csv_report.render,

@@ -24,6 +24,7 @@ SAMPLES = {
     "SIZE": "64k",
     "HOST": "10.0.0.1",
     "PORT": "6000",
+    "[HOST:]PORT": "9646",
     "WHAT": "stop",
     "SHARE": "0.5",
     "RULE": "p(95)<200ms",

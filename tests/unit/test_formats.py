@@ -324,6 +324,28 @@ def half_a_day():
     return Report(total, 12 * 3_600.0, series=series)
 
 
+def test_the_page_of_ten_hours_with_two_hundred_names_is_small():
+    series, names = Series(T0), [f"/shop/page-{number}" for number in range(200)]
+    deltas = [
+        Snapshot(
+            {
+                each.key: each
+                for each in (row(KIND_REQUEST, "GET", name, *(turn + k for k in range(1, 40))) for name in names)
+            }
+        )
+        for turn in range(3)
+    ]
+    for second in range(10, 36_001, 10):
+        series.extend(T0 + second, users=50 + second % 7, busy=0.3)
+        if second % 150 == 0:
+            series.put(T0 + second - 10, T0 + second, deltas[second // 150 % 3])
+
+    text = render(Report(sum(deltas, Snapshot()), 36_000.0, series=series), ".html")
+
+    assert len(series.named) >= 120
+    assert len(text) < 1_500_000
+
+
 @pytest.mark.parametrize("suffix", RENDERERS)
 def test_twelve_hours_are_rendered_in_seconds(half_a_day, suffix):
     began = time.process_time()

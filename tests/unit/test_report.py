@@ -426,7 +426,7 @@ def test_every_suffix_has_a_report_that_ends_its_last_line(suffix):
 
 
 def test_an_unknown_suffix_is_refused_with_those_that_there_are():
-    with pytest.raises(ValueError, match=r"'\.pdf'; there are \.txt, \.json"):
+    with pytest.raises(ValueError, match=r"'\.pdf'; there are \.txt, \.html"):
         render(plain_report(), ".pdf")
 
 
