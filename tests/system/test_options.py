@@ -63,7 +63,7 @@ def test_all_users_start_and_leave_within_their_times(run_gaggle: RunGaggle, ser
     result = run_gaggle(
         source,
         *("-u", 5, "--startup-time", lasting(0.4), "-t", lasting(0.3), "--decrease-time", lasting(0.4)),
-        *("--no-reset-metrics", "-v"),
+        *("--no-reset-metrics", "-v", "--engines", 1),  # two engines need not be in step
     )
 
     assert result.returncode == 0
