@@ -11,7 +11,8 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pyte
@@ -21,7 +22,21 @@ from processes import PATIENCE
 class Terminal:
     """Runs a command on a terminal of its own, of so many columns and lines."""
 
-    def __init__(self, command: list[str], folder: Path, columns: int = 100, lines: int = 30) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        folder: Path,
+        columns: int = 100,
+        lines: int = 30,
+        ignores: Sequence[signal.Signals] = (),
+    ) -> None:
+        """The command starts with some signals ignored, as nohup would have it."""
+
+        def prepare() -> None:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            for number in ignores:
+                signal.signal(number, signal.SIG_IGN)
+
         self.main, self.other = pty.openpty()
         self.screen = pyte.Screen(columns, lines)
         self.stream = pyte.ByteStream(self.screen)
@@ -36,7 +51,7 @@ class Terminal:
             cwd=folder,
             env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "", "LINES": ""},
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=prepare,
         )
 
     def resize(self, columns: int, lines: int) -> None:
@@ -78,10 +93,15 @@ class Terminal:
             self.read(0)
         return self.process.returncode
 
+    def hang_up(self) -> None:
+        """Close the terminal, whoever still writes to it."""
+        for descriptor in (self.main, self.other):
+            with suppress(OSError):  # it was hung up before
+                os.close(descriptor)
+
     def close(self) -> None:
         """End what still runs, and the terminal."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-        os.close(self.main)
-        os.close(self.other)
+        self.hang_up()

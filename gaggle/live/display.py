@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.live import Live
@@ -33,12 +33,15 @@ class Display:
             self.close()
 
     def __call__(self, moment: Moment) -> None:
-        """Draw the moment."""
-        if not self.live.is_started:
-            self.live.start()
-            self.keys.open()
-        width, height = self.console.size
-        self.live.update(drawn(moment, self.scene(), width, height - 1), refresh=True)
+        """Draw the moment. A terminal that hangs up ends no load test."""
+        try:
+            if not self.live.is_started:
+                self.live.start()
+                self.keys.open()
+            width, height = self.console.size
+            self.live.update(drawn(moment, self.scene(), width, height - 1), refresh=True)
+        except OSError:
+            self.close()
 
     def scene(self) -> Scene:
         """Return what does not change from second to second."""
@@ -49,7 +52,7 @@ class Display:
     def close(self) -> None:
         """Take it off the terminal, which is then as it was before."""
         self.keys.close()
-        if self.live.is_started:
+        with suppress(OSError):
             self.live.stop()
         if self in self.supervisor.recorder.observers:
             self.supervisor.recorder.observers.remove(self)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import sys
 import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
+from processes import PATIENCE
 from sites import Server
 from terminal import Terminal
 
@@ -32,10 +36,10 @@ def opened(tmp_path: Path, server: Server) -> Iterator[Open]:
     """Return what opens a terminal with gaggle in it."""
     terminals: list[Terminal] = []
 
-    def start(*options: object, name: str = "broken", **size: int) -> Terminal:
+    def start(*options: object, name: str = "broken", **more: Any) -> Terminal:
         (tmp_path / "shop.py").write_text(dedent(VISITOR.format(name=name)))
         command = [sys.executable, "-m", "gaggle", "shop.py", "--host", server.url, *map(str, options)]
-        terminals.append(Terminal(command, tmp_path, **size))
+        terminals.append(Terminal(command, tmp_path, **more))
         return terminals[-1]
 
     yield start
@@ -95,6 +99,17 @@ def test_a_hostile_name_moves_no_cursor_and_colours_nothing(opened: Open) -> Non
     assert b"\x1b[2J" not in terminal.written
     terminal.press("q")
     terminal.finish()
+
+
+def test_a_terminal_that_hangs_up_ends_no_load_test(opened: Open, tmp_path: Path) -> None:
+    terminal = opened("-u", 1, "-t", "6s", "--report-file", "report.json", ignores=[signal.SIGHUP])
+    terminal.wait(lambda text: "running" in text)
+
+    terminal.hang_up()
+
+    terminal.process.wait(30 * PATIENCE)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["duration_s"] > 4
 
 
 @pytest.mark.parametrize("option", ["--no-live", "-q", "--no-metrics"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -148,3 +150,15 @@ def test_only_the_transport_knows_zeromq(path: Path) -> None:
     names = {name.split(".")[0] for name in imported(path, everywhere(path))}
 
     assert "zmq" not in names, f"{relative(path)}: what is said is protocol's, how it travels transport's"
+
+
+# What takes a while to load is loaded by who needs it; and the gaggle's own packages may not be there.
+LATE = ("numpy", "rich", "jinja2", "prometheus_client", "opentelemetry", "msgspec", "zmq")
+
+
+def test_the_command_loads_nothing_that_it_may_not_need():
+    program = f"import sys, gaggle.cli; print(*(name for name in {LATE!r} if name in sys.modules))"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == []

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gaggle import units
 from gaggle._core import KIND_REQUEST, KIND_TASK, KIND_USER, Histogram
 from gaggle.metrics import ErrorRow, Key, Row, Snapshot
-from gaggle.report import RENDERERS, model, render, tables
+from gaggle.report import RENDERERS, html, model, render, tables
 from gaggle.report.model import EngineHealth, Incident, Judgement, Phase, Report, ReportClass
 from gaggle.report.text import render_running
 
@@ -434,6 +434,14 @@ def test_an_unknown_suffix_is_refused_with_those_that_there_are():
 @pytest.mark.parametrize("scene", SCENES)
 def test_the_other_formats_are_what_a_person_reviewed(scene, suffix, golden):
     golden(f"report_{scene}{suffix}", render(judged(SCENES[scene]()), suffix).replace("\r\n", "\n"))
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_the_page_without_its_script_is_what_a_person_reviewed(scene, golden, monkeypatch):
+    monkeypatch.setattr(html, "asset", lambda name: "")
+    monkeypatch.setattr(html, "packed", lambda report: "")
+
+    golden(f"report_{scene}.html", html.render(judged(SCENES[scene]())))
 
 
 def judged(report):
