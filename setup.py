@@ -16,6 +16,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_py import build_py
+from setuptools.command.sdist import sdist
 
 
 def asked(variable: str) -> bool:
@@ -75,13 +76,25 @@ def core() -> Extension:
     return extension
 
 
-class BuildPage(build_py):
-    """Builds the HTML report's page first, where that was not done: a source distribution has it."""
+def build_page() -> None:
+    """Build the HTML report's page, where that was not done: a source distribution has it."""
+    if not asked("GAGGLE_NO_CORE") and not Path("gaggle/report/assets/report.js").exists():
+        subprocess.run([sys.executable, "web/build.py"], check=True)
 
+
+class BuildWithPage(build_py):
     def run(self) -> None:
-        if not asked("GAGGLE_NO_CORE") and not Path("gaggle/report/assets/report.js").exists():
-            subprocess.run([sys.executable, "web/build.py"], check=True)
+        build_page()
         super().run()
 
 
-setup(cmdclass={"build_py": BuildPage}, ext_modules=[] if asked("GAGGLE_NO_CORE") else [core()])
+class SdistWithPage(sdist):
+    def run(self) -> None:
+        build_page()
+        super().run()
+
+
+setup(
+    cmdclass={"build_py": BuildWithPage, "sdist": SdistWithPage},
+    ext_modules=[] if asked("GAGGLE_NO_CORE") else [core()],
+)

@@ -52,6 +52,7 @@ def main() -> None:
     is_fine = True
     for alike in (0.0, 0.5, 0.8):
         false, found = (share_of_alarms(options, alike, slower) for slower in (1.0, 1 + options.shift))
+        print(f"{alike:.1f}: {false:.1%} false alarms, {found:.1%} found", file=sys.stderr, flush=True)
         is_fine &= false <= MOST_FALSE and found >= LEAST_FOUND
         lines.append(f"| {alike:.1f} | {false:.1%} | {found:.1%} |")
     text = trial.headline("baseline") + "\n".join(lines) + "\n"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from random import Random
+
+import numpy as np
 
 from gaggle._core import KIND_REQUEST
 from gaggle.metrics import Key, Row, Snapshot
@@ -27,11 +28,11 @@ def made_run(
     Their middle, and how many there are, drift by some percent from second to second: `alike` is how much of one
     second's drift is in the next one.
     """
-    random = Random(seed)
+    random = np.random.default_rng(seed)
     series, total = Series(T0), Snapshot()
-    drift = random.gauss(0, 0.03)
+    drift = random.normal(0, 0.03)
     for second in range(seconds):
-        drift = alike * drift + math.sqrt(1 - alike * alike) * random.gauss(0, 0.03)
+        drift = alike * drift + math.sqrt(1 - alike * alike) * random.normal(0, 0.03)
         rows = [_row(random, name, round(rate / (1 + drift) / slower), slower * (1 + drift), failing) for name in names]
         delta = Snapshot({row.key: row for row in rows})
         series.extend(T0 + second + 1, users=8)
@@ -40,12 +41,11 @@ def made_run(
     return Report(total, float(seconds), users=8, load_test="shop.py", series=series)
 
 
-def _row(random: Random, name: str, count: int, slower: float, failing: float) -> Row:
+def _row(random: np.random.Generator, name: str, count: int, slower: float, failing: float) -> Row:
     row = Row(Key(KIND_REQUEST, "GET", name), started=count, answered=count, bytes_in=10 * count)
-    for _ in range(count):
-        us = round(random.lognormvariate(math.log(20_000 * slower), 0.4))
+    times = random.lognormal(math.log(20_000 * slower), 0.4, count).astype(int).tolist()
+    for us in times:
         row.times.record(us)
-        row.sum_us += us
-        row.minimum_us, row.maximum_us = min(row.minimum_us or us, us), max(row.maximum_us, us)
-        row.failed += random.random() < failing
+    row.sum_us, row.minimum_us, row.maximum_us = sum(times), min(times), max(times)
+    row.failed = int((random.random(count) < failing).sum())
     return row

@@ -42,7 +42,8 @@ class Keys:
 
     def take(self) -> None:
         """Read keys as they are typed; Ctrl-C and Ctrl-Z stay what they are."""
-        tty.setcbreak(self.descriptor, termios.TCSANOW)
+        if self.before is not None:
+            tty.setcbreak(self.descriptor, termios.TCSANOW)
 
     def read(self) -> None:
         """Hear a key."""
