@@ -3,8 +3,8 @@
 Both runs are resampled in blocks of their points in time (a circular block bootstrap, Politis and Romano 1992), since
 what happens in one second is like what happened in the second before. Blocks are as long as the autocorrelation asks
 for (Carlstein 1986, for an autoregression of first order). The spread of the resampled statistics gives the error of
-each difference, Holm's method (1979) then holds all differences of a comparison to one level: of a hundred comparisons
-of a thing with itself, at most five show anything. How often they do is measured by bench/baseline.py.
+each difference, Holm's method (1979) then holds all differences of a comparison to one level, so that of a hundred
+comparisons of a thing with itself at most five show anything. How often they do is measured by bench/baseline.py.
 
 It knows the chance within the runs. What is the same all through a run, and differs between two, it cannot know.
 """
@@ -26,7 +26,10 @@ from gaggle.report.verdict import named
 from gaggle.series import WHOLE
 
 RESAMPLES = 400
-LEVEL = 0.05  # the chance that a comparison of a thing with itself shows any clear change
+# The chance that a comparison of a thing with itself shows any clear change. Five in a hundred are promised: resampling
+# takes seconds that are much alike for less so, so most of the promise is kept for that.
+LEVEL = 0.01
+INTERVAL = 0.95  # in which a change lies, looked at alone
 LEAST_POINTS = 10  # of each run: fewer do not tell how much they vary
 LEAST_BLOCKS = 4  # more than this, of both runs together
 MOST_COMPARED = 100  # requests, the busiest; of the others it is only said what they were
@@ -206,7 +209,7 @@ def _change(key: Key, what: str, before: float, after: float, error: float | Non
         return made
     if error is None or (error == 0 and moved == 0):
         return made
-    reach = NormalDist().inv_cdf(1 - LEVEL / 2) * error
+    reach = NormalDist().inv_cdf((1 + INTERVAL) / 2) * error
     ends = [moved - reach, moved + reach]
     low, high = ends if what == "failures" else map(math.expm1, ends)
     chance = 2 * NormalDist().cdf(-abs(moved) / error) if error else 0.0
