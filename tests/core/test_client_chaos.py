@@ -8,14 +8,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from in_process import EngineLoop
-from processes import eventually
+from processes import PATIENCE, eventually
 from sites import Server
 
 from gaggle import User
 from gaggle.metrics import Snapshot
 
 USERS = 8
-SECONDS = 1.0
+SECONDS = 1.0 * min(PATIENCE, 4)
 
 URLS = (
     *("/", "/bytes?n=20000", "/bytes?n=600000", "/status/404", "/redirect/3", "/redirect-to?url=/bytes?n=300000"),
