@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from gaggle.grid import Point
 from gaggle.metrics import Key, Row
-from gaggle.report.model import Change, Comparison, Report, percentile_us
-from gaggle.report.verdict import named
+from gaggle.report.model import Change, Comparison, Report, named, percentile_us
 from gaggle.series import WHOLE
 
 RESAMPLES = 400
@@ -53,14 +52,15 @@ class Sample:
     @classmethod
     def of(cls, points: Sequence[Point]) -> Sample:
         """Return the arrays of some points."""
-        found = [dict(point.counts.times.buckets()) for point in points]
-        bins = [{us: math.floor(math.log(max(us, 1)) / STEP) for us in times} for times in found]
-        every = [number for numbers in bins for number in numbers.values()]
-        lowest = min(every, default=0)
-        times = np.zeros((len(points), max(every, default=0) - lowest + 1))
-        for place, (counted, numbers) in enumerate(zip(found, bins, strict=True)):
-            for us, count in counted.items():
-                times[place, numbers[us] - lowest] += count
+        found = [
+            (place, math.floor(math.log(max(us, 1)) / STEP), count)
+            for place, point in enumerate(points)
+            for us, count in point.counts.times.buckets()
+        ]
+        lowest, highest = (which((number for _, number, _ in found), default=0) for which in (min, max))
+        times = np.zeros((len(points), highest - lowest + 1))
+        for place, number, count in found:
+            times[place, number - lowest] += count
         columns = [[point.length, point.counts.count, point.counts.failures] for point in points]
         seconds, counts, failures = np.array(columns, float).reshape(-1, 3).T
         return cls(seconds, counts, failures, times, lowest)
@@ -126,9 +126,7 @@ def compared(now: Report, before: Report, file: str) -> Comparison:
     """Return what changed from one run to the other; `file` is what the earlier one is called."""
     rows, olds = ({row.key: row for row in report.snapshot.requests()} for report in (now, before))
     both = sorted((key for key in rows if key in olds), key=lambda key: (-rows[key].count, key))
-    changes = [*_changes(WHOLE, now, before)]
-    for key in both[:MOST_COMPARED]:
-        changes += _changes(key, now, before)
+    changes = [change for key in (WHOLE, *both[:MOST_COMPARED]) for change in _changes(key, now, before)]
     return Comparison(
         file=file,
         started=before.series.measured_from,

@@ -487,7 +487,7 @@ def standing_of(worker: manager.Node, now_ns: int) -> Node:
     """Return how a worker stands: gone, silent for too long to be well, or at work."""
     name = f"{worker.number} {worker.hello.host}"
     silent = (now_ns - worker.heard_ns) / 1e9
-    busy = max((work.cpu_seconds / work.wall_seconds for work in worker.health if work.wall_seconds > 0), default=0.0)
+    busy = max((engine.busy for engine in healths([(worker.number, worker.health)])), default=0.0)
     if worker.is_gone:
         return Node(name, 0, busy, "gone", is_troubled=not worker.has_ended)
     if silent > SILENT_SECONDS:

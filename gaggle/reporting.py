@@ -96,8 +96,6 @@ def read(name: str) -> Report:
     """Return the report in a file. Raises GaggleError."""
     try:
         return load.read(name)
-    except OSError as error:
-        raise GaggleError(f"{name} can not be read: {error.strerror}") from error
     except ValueError as error:
         raise GaggleError(f"{name} can not be read: {error}") from error
 

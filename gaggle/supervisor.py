@@ -181,12 +181,10 @@ class Supervisor:
         name = self.options.baseline
         if name is None:
             return None
-        source = self.parsed.sources.get("baseline", "--baseline")
         try:
             return read(name)
-        except OSError as error:
-            raise InvalidOption(source, name, f"The baseline can not be read: {error.strerror}.") from error
         except ValueError as error:
+            source = self.parsed.sources.get("baseline", "--baseline")
             raise InvalidOption(source, name, f"The baseline can not be read: {error}.") from error
 
     def check_layout(self) -> None:

@@ -17,8 +17,7 @@ from gaggle.grid import Point
 from gaggle.metrics import Row, Snapshot
 from gaggle.plan import Plan
 from gaggle.recorder import Moment, Node
-from gaggle.report.model import BUSY_LIMIT, LAG_LIMIT_US
-from gaggle.report.verdict import named
+from gaggle.report.model import BUSY_LIMIT, LAG_LIMIT_US, named
 
 SHARES = (0.5, 0.95, 0.99)
 COLUMNS = {  # title -> how wide the terminal must be for it

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gaggle import units
-from gaggle.report.model import Change, Comparison, Report, counted
+from gaggle._core import KIND_REQUEST
+from gaggle.metrics import Key
+from gaggle.report.model import Change, Comparison, Report, counted, named
 from gaggle.report.overview import moment
 from gaggle.report.tables import Column, Line, Page
 
@@ -32,36 +34,31 @@ def signed(share: float) -> str:
 
 def rows(comparison: Comparison) -> Iterator[tuple[str, list[Change | None]]]:
     """Yield a name and its changes in the order of TITLES, all requests together last."""
-    found: dict[tuple[str, str], dict[str, Change]] = {}
+    found: dict[Key, dict[str, Change]] = {}
     for change in comparison.changes:
-        found.setdefault((change.method, change.name), {})[change.what] = change
-    (first, whole), *others = found.items() if found else [(("", ""), {})]
-    named = [(f"{method} {name}".strip(), changes) for (method, name), changes in sorted(others)]
-    if whole:
-        named.append((first[1], whole))
-    for name, changes in named:
-        yield name, [changes.get(what) for what in TITLES]
+        found.setdefault(Key(KIND_REQUEST, change.method, change.name), {})[change.what] = change
+    whole, *others = found or [None]
+    for key in (*sorted(filter(None, others)), *filter(None, [whole])):
+        yield named(key), [found[key].get(what) for what in TITLES]
 
 
 def written(change: Change) -> str:
     """Return a change for people: `GET / 95%: 120 -> 168 ms (+40%)`."""
-    name = f"{change.method} {change.name}".strip()
     if change.what == "failures":
         ends = [units.percent(value, 1) for value in (change.before, change.after)]
-        return f"{name} failures: {ends[0]} -> {ends[1]}"
+        return f"{change.request} failures: {ends[0]} -> {ends[1]}"
     as_text = units.rate if change.what == "rate" else units.milliseconds
     before, after = as_text(change.before), as_text(change.after)
     unit = "/s" if change.what == "rate" else " ms"
-    return f"{name} {TITLES[change.what]}: {before} -> {after}{unit} ({signed(change.change or 0.0)}%)"
+    return f"{change.request} {TITLES[change.what]}: {before} -> {after}{unit} ({signed(change.change or 0.0)}%)"
 
 
 def sentence(report: Report) -> str:
     """Return what is clear about the change since the baseline, the worst first; empty without a baseline."""
     if report.baseline is None:
         return ""
-    clear = [change for change in report.baseline.changes if change.is_clear]
-    worse, better = ([each for each in clear if each.is_worse is is_worse] for is_worse in (True, False))
-    if not clear:
+    worse, better = clear(report.baseline)
+    if not worse and not better:
         return "Since the baseline nothing has clearly changed."
     parts = [
         f"clearly {word}: {units.printable(written(greatest(changes)))}{_more(len(changes) - 1)}"
@@ -69,6 +66,12 @@ def sentence(report: Report) -> str:
         if changes
     ]
     return f"Since the baseline {'; '.join(parts)}."
+
+
+def clear(comparison: Comparison) -> tuple[list[Change], list[Change]]:
+    """Return what is clear: what got worse, and what got better."""
+    found = [change for change in comparison.changes if change.is_clear]
+    return [each for each in found if each.is_worse], [each for each in found if not each.is_worse]
 
 
 def greatest(changes: list[Change]) -> Change:

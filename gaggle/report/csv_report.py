@@ -113,10 +113,8 @@ def _threshold(judgement: Judgement) -> dict[str, Any]:
 
 def _change(change: Change) -> dict[str, Any]:
     per = 1 if change.what in ("rate", "failures") else 1_000
-    values = {
-        **{"before": change.before / per, "after": change.after / per},
-        **{"change": change.change, "change_low": change.low, "change_high": change.high},
-    }
+    ends = (change.before / per, change.after / per)
+    values = dict(zip(CHANGE[:-1], (*ends, change.change, change.low, change.high), strict=True))
     return {
         "line": "change",
         "label": spreadsheet(change.method),

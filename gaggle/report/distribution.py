@@ -11,8 +11,7 @@ from urllib.parse import quote
 from gaggle._core import KIND_REQUEST, Histogram
 from gaggle.grid import Grid
 from gaggle.metrics import Key
-from gaggle.report.model import Report
-from gaggle.report.verdict import named
+from gaggle.report.model import Report, named
 
 TICKS = 5  # lines from each half of what is left to the next, as HdrHistogram's own tools print them
 PER_MS = 1_000.0
@@ -83,4 +82,9 @@ def _intervals(grid: Grid, tag: Callable[[Key], str]) -> Iterator[str]:
 
 
 def _interval(times: Histogram) -> str:
-    return f"{times.maximum() / PER_MS:.3f},{base64.b64encode(times.encode_compressed()).decode()}"
+    return f"{times.maximum() / PER_MS:.3f},{encoded(times)}"
+
+
+def encoded(times: Histogram) -> str:
+    """Return a histogram as texts of .hlog files hold it."""
+    return base64.b64encode(times.encode_compressed()).decode()

@@ -46,7 +46,6 @@ something happened (first, last, at, started, stopped) are unix seconds.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -59,6 +58,7 @@ from gaggle.counts import SUMS, Counts
 from gaggle.grid import Grid
 from gaggle.meters import Meter
 from gaggle.metrics import NUMBERS, ErrorRow, Key, Row
+from gaggle.report.distribution import encoded
 from gaggle.report.model import PERCENTILES, WHOLE, EngineHealth, Report, extremes, status_name
 from gaggle.series import Series
 
@@ -178,7 +178,7 @@ def _times(times: Histogram, mean: float | None = None, ends: tuple[int, int] | 
         **{percentile_key(share): min(times.percentile(share / WHOLE), greatest) for share in PERCENTILES},
     }
     known = {key: value if times else None for key, value in values.items()}
-    return {"count": times.total, **known, "histogram": base64.b64encode(times.encode_compressed()).decode()}
+    return {"count": times.total, **known, "histogram": encoded(times)}
 
 
 def percentile_key(share: int) -> str:
@@ -216,5 +216,4 @@ def _stretches(grid: Grid, of_whole: bool) -> Data:
 
 
 def _packed(times: Histogram) -> str:
-    """Return a histogram as texts of .hlog files hold it; "" for an empty one."""
-    return base64.b64encode(times.encode_compressed()).decode() if times else ""
+    return encoded(times) if times else ""

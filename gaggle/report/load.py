@@ -53,8 +53,11 @@ def load(text: str) -> Report:
 
 
 def read(name: str) -> Report:
-    """Return the report in a file. Raises OSError, and ValueError for anything else than a report."""
-    return load(Path(name).read_text(encoding="utf-8"))
+    """Return the report in a file. Raises ValueError with what is wrong, also with the file."""
+    try:
+        return load(Path(name).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(error.strerror) from error
 
 
 def _report(data: Data) -> Report:

@@ -9,9 +9,9 @@ from gaggle._core import KIND_REQUEST, KIND_TASK
 from gaggle.metrics import AGGREGATED, OTHER, Row
 from gaggle.report import change, model, overview, verdict
 from gaggle.report.escaping import markdown as safe
-from gaggle.report.model import PERCENTILES, Report
+from gaggle.report.model import PERCENTILES, Report, named
 from gaggle.report.text import ERRORS_SHOWN, UNKNOWN, counts_of, meter_tables, shares_of, times_of
-from gaggle.report.verdict import INCIDENTS_SHOWN, named
+from gaggle.report.verdict import INCIDENTS_SHOWN
 
 NAME = "Name"
 COUNTS = ("# reqs", "# fails", "req/s", "fail/s")

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from gaggle import units
-from gaggle._core import KIND_TASK, Histogram
+from gaggle._core import KIND_REQUEST, KIND_TASK, Histogram
 from gaggle.metrics import OTHER, ErrorRow, Key, Row, Snapshot
 from gaggle.series import Series
 
@@ -23,6 +23,11 @@ LAG_SHARE = 0.01  # so the limit is one for the 99th percentile
 BUSY_LIMIT = 0.9  # above it, turns of an engine begin to queue
 UNFINISHED_SHARE = 0.01  # the slowest requests are the likeliest to be cut: from here on the 99th percentile is theirs
 LOSS = "loss"  # the kind of incident after which the numbers are not complete
+
+
+def named(key: Key) -> str:
+    """Return what a row is called where rows of several kinds meet: `GET /`, `AnonUser front page`, `AnonUser`."""
+    return f"{key.label} {key.name}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,11 @@ class Change:
     high: float | None = None
     chance: float | None = None
     is_clear: bool = False
+
+    @property
+    def request(self) -> str:
+        """What the request is called."""
+        return named(Key(KIND_REQUEST, self.method, self.name))
 
     @property
     def is_worse(self) -> bool:

@@ -12,9 +12,8 @@ from gaggle._core import KIND_REQUEST, KIND_TASK, Histogram
 from gaggle.meters import Meter
 from gaggle.metrics import AGGREGATED, OTHER, ErrorRow, Row
 from gaggle.report import change, model, overview, verdict
-from gaggle.report.model import PERCENTILES, WHOLE, Report
+from gaggle.report.model import PERCENTILES, WHOLE, Report, named
 from gaggle.report.tables import BAR, Column, Line, Page, packed, right
-from gaggle.report.verdict import named
 
 Entries = list[tuple[str, Row | None]]  # a name, and what the cells beside it are about; None is a heading
 Cells = Callable[[Row], tuple[str, ...]]

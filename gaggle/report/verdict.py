@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gaggle import units
-from gaggle.metrics import OTHER, Key
+from gaggle.metrics import OTHER
 from gaggle.report import change
-from gaggle.report.model import Incident, Judgement, Report, counted
+from gaggle.report.model import Incident, Judgement, Report, counted, named
 from gaggle.report.overview import moment, unfinished
 from gaggle.report.tables import Page
 
@@ -90,11 +90,6 @@ def worst(report: Report) -> str:
         f"Failed most: {units.printable(what)}, {units.thousands(first.count)}{share}, "
         f"first at {moment(first.first)}, last at {moment(first.last)}."
     )
-
-
-def named(key: Key) -> str:
-    """Return what a row is called where rows of several kinds meet: `GET /`, `AnonUser front page`, `AnonUser`."""
-    return f"{key.label} {key.name}".strip()
 
 
 def _incidents(report: Report, page: Page) -> Iterator[str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, starmap
 
-from gaggle._core import KIND_CHECK, KIND_COUNT, KIND_GAUGE, KIND_REQUEST, KIND_TASK, Histogram
+from gaggle._core import KIND_CHECK, KIND_COUNT, KIND_GAUGE, Histogram
 from gaggle.metrics import OTHER, Key, Row, Snapshot
 from gaggle.recorder import Moment
 from gaggle.report.model import status_name
@@ -108,18 +108,17 @@ TASKS = (
 def families(moment: Moment, names: Names) -> Iterator[Family]:
     """Yield everything that is known at a moment."""
     total = moment.total
-    yield from _of_rows(total, names, KIND_REQUEST, ("method", "name"), REQUESTS)
+    yield from _of_rows(total.requests(), names, ("method", "name"), REQUESTS)
     yield _durations(total, names)
     yield _statuses(total, names)
-    yield from _of_rows(total, names, KIND_TASK, ("user", "name"), TASKS)
+    yield from _of_rows(total.tasks(), names, ("user", "name"), TASKS)
     yield from _own(total, names)
     yield from _gauges(moment)
 
 
 def _of_rows(
-    total: Snapshot, names: Names, kind: int, labels: tuple[str, str], counters: Sequence[Counter]
+    rows: Sequence[Row], names: Names, labels: tuple[str, str], counters: Sequence[Counter]
 ) -> Iterator[Family]:
-    rows = [row for row in total.rows.values() if row.key.kind == kind]
     for counter in counters:
         samples = _summed((names.labels(row.key), counter.of(row)) for row in rows)
         yield Family(counter.name, Kind.COUNTER, counter.help, labels, counter.unit, samples)

@@ -45,8 +45,6 @@ function drawAll(data: Data, chosen: number): void {
   plots.splice(0).forEach((plot) => plot.destroy());
   const line = data.lines[chosen];
   if (!line) return;
-  const subject = document.getElementById("subject-name");
-  if (subject) subject.textContent = line.name;
   for (const chart of [...chartsOf(data, line, chosen > 0), ...chartsOfGaggle(data)]) {
     const target = document.getElementById(chart.id);
     if (target) plots.push(plotted(target, chart, data));

@@ -95,8 +95,9 @@ def said(report: Report) -> list[tuple[str, str]]:
     if report.thresholds:
         holds = all(judgement.holds for judgement in report.thresholds)
         found.append(("good" if holds else "bad", f"Thresholds: {verdict.thresholds_in_all(report)}"))
-    if text := change.sentence(report):
-        found.append(("warn" if "worse" in text else "good", text))
+    if report.baseline is not None:
+        worse, _ = change.clear(report.baseline)
+        found.append(("warn" if worse else "good", change.sentence(report)))
     if worst := verdict.worst(report):
         found.append(("warn", worst))
     if cut := overview.unfinished(report):

@@ -13,8 +13,7 @@ from gaggle._core import KIND_REQUEST, Histogram
 from gaggle.counts import Counts
 from gaggle.grid import Grid
 from gaggle.metrics import AGGREGATED, Key, Row
-from gaggle.report.model import Report
-from gaggle.report.verdict import named
+from gaggle.report.model import Report, named
 from gaggle.series import WHOLE
 
 Values = list[int | float | None]

@@ -10,9 +10,8 @@ from gaggle import units
 from gaggle._core import KIND_REQUEST, KIND_TASK
 from gaggle.metrics import AGGREGATED, OTHER, Row
 from gaggle.report import change, model, overview, verdict
-from gaggle.report.model import PERCENTILES, Change, Report
+from gaggle.report.model import PERCENTILES, Change, Report, named
 from gaggle.report.text import ERRORS_SHOWN, OTHER_ERRORS, UNKNOWN, counts_of, meter_tables, shares_of, times_of
-from gaggle.report.verdict import named
 
 ROWS_SHOWN = 2_000
 TIMES = ("Avg (ms)", "Min", "Max", *(f"{share / 100:g}%" for share in PERCENTILES))
