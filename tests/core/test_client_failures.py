@@ -237,7 +237,7 @@ def test_a_user_that_is_refused_tries_more_and_more_rarely(engine_loop: MakeEngi
 
     assert 2 <= tries <= 5, "after 0.05, 0.1, 0.2 and 0.4 seconds"
     assert engine.row("GET /").broken == tries
-    assert engine.row("GET /").maximum_us < 500_000
+    assert engine.row("GET /").minimum_us < 50_000, "the pauses are not in it"
 
 
 def test_after_an_answer_the_patience_begins_anew(engine: EngineLoop, user: User) -> None:
@@ -248,17 +248,19 @@ def test_after_an_answer_the_patience_begins_anew(engine: EngineLoop, user: User
         await user.get(url)
         return time.monotonic() - began
 
+    async def took_after_an_answer() -> float:
+        await user.get("/")
+        return await took(refusing)
+
     async def try_again() -> tuple[float, float]:
         for _ in range(3):
             await user.get(refusing)
-        long = await took(refusing)
-        await user.get("/")
-        return long, await took(refusing)
+        return await took(refusing), min([await took_after_an_answer() for _ in range(5)])
 
     long, short = engine.run(try_again())
 
     assert long >= 0.4
-    assert 0.05 <= short < 0.4
+    assert 0.05 <= short < 0.4, "the best of five: a machine may sleep for longer than that"
 
 
 def test_the_refusals_of_one_user_do_not_slow_down_another(engine: EngineLoop) -> None:

@@ -189,7 +189,7 @@ def test_without_a_file_and_a_loadtest_py_the_error_says_what_to_give(run):
 def test_without_a_file_it_is_loadtest_py(run, write, server):
     write(VISITOR)
 
-    ended = run("--host", server.url, "--users", 1, "--run-time", "200ms", "--no-reset-metrics")
+    ended = run("--host", server.url, "--users", 1, "--run-time", "1s", "--no-reset-metrics")
 
     assert ended.code == 0
     assert "GET /" in ended.stdout
@@ -335,7 +335,7 @@ from pathlib import Path
 defaults = {{**{defaults!r}, "log_file": Path("gaggle.log"), "report_file": [Path("report.json")]}}
 {VISITOR}""")
 
-    ended = run("--run-time", "200ms")
+    ended = run("--run-time", "1s")
 
     report = json.loads((tmp_path / "report.json").read_text())
     assert ended.code == 0

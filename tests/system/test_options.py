@@ -84,7 +84,7 @@ def test_users_that_are_told_to_leave_finish_their_present_task(run_gaggle: RunG
                 await self.get("/")
     """
 
-    result = run_gaggle(source, "-u", 2, *AT_ONCE, "-t", "0.1s", "--decrease-rate", 20, "--no-reset-metrics")
+    result = run_gaggle(source, "-u", 2, *AT_ONCE, "-t", lasting(0.1), "--decrease-rate", 20, "--no-reset-metrics")
 
     assert result.total("unfinished") == 0
     assert server.seen("/slow") == server.seen("/") >= 2

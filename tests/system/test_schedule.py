@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from processes import PATIENCE
+from processes import PATIENCE, lasting
 from runs import Result
 from sites import Server
 
@@ -115,15 +115,15 @@ def test_the_run_time_counts_from_the_start_of_the_last_user(run_gaggle: RunGagg
 
 
 def test_a_ramp_longer_than_the_run_time_is_warned_of_before_it_starts(run_gaggle: RunGaggle, server: Server) -> None:
-    result = run_gaggle(STARTING.format(file="/dev/null"), "-u", 6, "-r", 10, "-t", "0.2s", "-v")
+    result = run_gaggle(STARTING.format(file="/dev/null"), "-u", 9, "-r", 4, "-t", "1s", "-v")
 
-    warning = "starting 6 users takes 500ms, longer than the run time of 200ms"
+    warning = "starting 9 users takes 2s, longer than the run time of 1s"
     lines = result.stderr.splitlines()
     warned = [number for number, line in enumerate(lines) if "WARN" in line and warning in line]
     launched = [number for number, line in enumerate(lines) if "launching user" in line]
     assert len(warned) == 1
     assert warned[0] < launched[0]
-    assert len(launched) == 6
+    assert len(launched) == 9
 
 
 # Who they are.
@@ -153,7 +153,7 @@ def test_classes_are_laid_out_by_weight_and_fixed_count(
 ) -> None:
     source = "".join(CLASSES.format(*each) for each in classes)
 
-    result = run_gaggle(source, "-u", users, "-t", "0.05s", "--engines", 2, "-v", *AT_ONCE, host="http://nowhere")
+    result = run_gaggle(source, "-u", users, "-t", lasting(0.25), "--engines", 2, "-v", *AT_ONCE, host="http://nowhere")
 
     launched = dict(re.findall(r"launching user (\d+) from (\w+)", result.stderr))
     assert [launched[str(number)] for number in range(1, users + 1)] == expected.split()
