@@ -6,6 +6,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
+# Where it is set, each of the thousands of processes that tests start would compile anew what it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The Python version is in the stamp's name: another PYTHON makes the .venv anew.
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 READY   := $(VENV)/.ready-$(VERSION)
