@@ -7,15 +7,12 @@ import argparse
 import statistics
 import subprocess
 import sys
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 import clients
 import trial
 from clients import WORKLOADS, Client, Job
-from measure import Sample, Unmeasured, measure, wait_for_quiet
-from nginx import Nginx
+from measure import Sample, Stand, Unmeasured, measure, stand, wait_for_quiet
 
 MOST = 0.25  # of the throughput: what the request log in JSON may cost at 64 users
 FORMATS = ("json", "csv")
@@ -45,17 +42,13 @@ def logging(plain: Client, format: str | None) -> Client:
 def main() -> None:
     options = arguments()
     found = [logging(clients.gaggle("fast", "fast"), format) for format in (None, *FORMATS)]
-    samples: dict[str, list[Sample]] = {client.name: [] for client in found}
+    samples: dict[str, dict[int, Sample]] = {client.name: {} for client in found}
     server_core, core = trial.cores()
-    with tempfile.TemporaryDirectory(prefix="gaggle-logs-") as folder:
-        server = Nginx(Path(folder), server_core)
-        try:
-            for number in range(options.rounds):
-                for client in found:
-                    wait_for_quiet(options.patience)
-                    take(options, samples, number, server, client, core)
-        finally:
-            server.stop()
+    with stand(options, server_core, [server_core, core]) as ready:
+        for number in range(options.rounds):
+            for client in found:
+                wait_for_quiet(options.patience)
+                take(options, ready, samples, number, client, core)
     text = trial.headline("logs") + table(options, samples)
     print(text, end="")
     if not options.no_file:
@@ -65,42 +58,44 @@ def main() -> None:
 
 def take(
     options: argparse.Namespace,
-    samples: dict[str, list[Sample]],
+    ready: Stand,
+    samples: dict[str, dict[int, Sample]],
     number: int,
-    server: Nginx,
     client: Client,
     core: int,
 ) -> None:
-    job = Job(WORKLOADS[0], options.users, server.url, server.ca_file)
+    job = Job(WORKLOADS[0], options.users, ready.server.url, ready.server.ca_file)
     try:
-        sample = measure(server, client, job, str(core), options.settle, options.window)
+        sample = measure(ready, client, job, str(core))
     except (Unmeasured, subprocess.SubprocessError) as error:
         print(f"round {number + 1}  {client.name}  not measured: {error}", file=sys.stderr)
         return
-    samples[client.name].append(sample)
+    samples[client.name][number] = sample
     print(f"round {number + 1}  {client.name:6}{sample.rate:10,.0f} req/s", file=sys.stderr, flush=True)
 
 
-def cost(samples: dict[str, list[Sample]], name: str, by_cpu: bool) -> float:
+def cost(samples: dict[str, dict[int, Sample]], name: str, by_cpu: bool) -> float:
     """Return the share of the throughput that a log costs: the median of the rounds, each with its own neighbour."""
-    pairs = zip(samples["none"], samples[name], strict=True)
+    both = samples["none"].keys() & samples[name].keys()
+    pairs = [(samples["none"][each], samples[name][each]) for each in both]
     if by_cpu:
         return statistics.median(1 - log.per_engine_second / none.per_engine_second for none, log in pairs)
     return statistics.median(1 - log.rate / none.rate for none, log in pairs)
 
 
-def is_met(samples: dict[str, list[Sample]]) -> bool:
+def is_met(samples: dict[str, dict[int, Sample]]) -> bool:
     return cost(samples, "json", by_cpu=False) <= MOST or cost(samples, "json", by_cpu=True) <= MOST
 
 
-def table(options: argparse.Namespace, samples: dict[str, list[Sample]]) -> str:
+def table(options: argparse.Namespace, samples: dict[str, dict[int, Sample]]) -> str:
     lines = [
         f"`return 200`, {options.users} users, one engine; medians of {options.rounds} rounds, in turns",
         "us/req is CPU time of all processes; others is the share of a core that the rest of the machine used",
         "",
         f"{'request log':12}{'req/s':>10}{'us/req':>8}{'others':>8}{'cost':>8}{'by CPU':>8}",
     ]
-    for name, of in samples.items():
+    for name, by_round in samples.items():
+        of = by_round.values()
         rate, us = (statistics.median(getattr(each, what) for each in of) for what in ("rate", "cost_us"))
         others = statistics.median(each.others / each.seconds for each in of)
         row = f"{name:12}{rate:10,.0f}{us:8.1f}{others:8.0%}"

@@ -11,7 +11,6 @@ import os
 import platform
 import resource
 import sys
-import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +20,8 @@ import cpu
 import nginx
 import verdict
 from clients import WORKLOADS, Client, Job
-from measure import Unmeasured, measure, wait_for_quiet
+from measure import Stand, Unmeasured, measure, stand, wait_for_quiet
+from pauses import may_watch
 
 RESULTS = Path(__file__).parent / "results"
 USERS = (64, 1_000, 4_000)
@@ -84,37 +84,30 @@ def cells(options: argparse.Namespace, found: list[Client]) -> Iterator[tuple[cl
 def run(options: argparse.Namespace, found: list[Client], cores: list[int]) -> verdict.Results:
     """Measure round after round. A measurement that fails is said on stderr and left out."""
     results = verdict.Results()
-    with tempfile.TemporaryDirectory(prefix="gaggle-bench-") as folder:
-        server = nginx.Nginx(Path(folder), cores[0])
-        try:
-            for number in range(options.rounds):
-                for workload, users, client in cells(options, found):
-                    job = Job(workload, users, server.https_url if workload.secure else server.url, server.ca_file)
-                    wait_for_quiet(options.patience)
-                    take(options, results, number, server, client, job, cores)
-        finally:
-            server.stop()
+    with stand(options, cores[0], cores[:3]) as ready:
+        server = ready.server
+        for number in range(options.rounds):
+            for workload, users, client in cells(options, found):
+                job = Job(workload, users, server.https_url if workload.secure else server.url, server.ca_file)
+                wait_for_quiet(options.patience)
+                take(ready, results, number, client, job, cores)
     return results
 
 
-def take(
-    options: argparse.Namespace,
-    results: verdict.Results,
-    number: int,
-    server: nginx.Nginx,
-    client: Client,
-    job: Job,
-    cores: list[int],
-) -> None:
+def take(ready: Stand, results: verdict.Results, number: int, client: Client, job: Job, cores: list[int]) -> None:
     theirs = ",".join(map(str, cores[1 : 1 + client.engines]))
     what = f"round {number + 1}  {job.workload.name:7}{job.users:6,}  {client.name:10}"
     try:
-        sample = measure(server, client, job, theirs, options.settle, options.window)
+        sample = measure(ready, client, job, theirs)
     except Unmeasured as error:
         print(f"{what}  not measured: {error}", file=sys.stderr, flush=True)
         return
     results.add(verdict.Key(job.workload.name, job.users, client.name), number, sample)
     print(f"{what}{sample.rate:10,.0f} req/s{sample.cost_us:7.1f} us", file=sys.stderr, flush=True)
+
+
+def how() -> str:
+    return "in slices in which no core stood still" if may_watch() else "of which the better half of the slices counts"
 
 
 def headline(options: argparse.Namespace, found: list[Client]) -> str:
@@ -126,7 +119,7 @@ def headline(options: argparse.Namespace, found: list[Client]) -> str:
         f"machine  {cpu.machine()}; one core for nginx, one for the client\n"
         f"with     {'; '.join([nginx.version(), *versions])}; Python {platform.python_version()}\n"
         f"command  {' '.join(['bench/loopback.py', *words])}\n"
-        f"rounds   {options.rounds}, interleaved; {options.window:g} s each are measured\n\n"
+        f"rounds   {options.rounds}, interleaved; {options.window:g} s each are measured, {how()}\n\n"
         "Medians. req/s as nginx counted them. us/req is CPU time of all processes of a client, user and system.\n"
         "busy, nginx and others are shares of a core: of the client, the server, and of what is not part of this.\n"
         "/wrk, /locust, /libcurl: ratios of req/s.\n"

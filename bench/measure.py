@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import reduce
-from itertools import pairwise
 from pathlib import Path
 
 import cpu
 from clients import Client, Job, Said
 from nginx import Nginx
+from pauses import Watchers, may_watch
 
 CONNECTING_SECONDS = 30.0
 ENDING_SECONDS = 20.0
 QUIET = 0.08  # of a core: what others may use while we call the machine quiet
 QUIET_SECONDS = 0.25
-SLICE_SECONDS = 0.05
+SLICE_SECONDS = 0.02
+LONGEST_SEARCH = 12  # times the seconds that are measured: so long we look for slices in which no core stood still
+LEAST_FOUND = 0.3  # of the seconds that are measured
 NOTHING = Said()
 
 
@@ -79,23 +83,47 @@ class Unmeasured(Exception):
     """A client that did not come to its load, or died under it."""
 
 
-def measure(server: Nginx, client: Client, job: Job, cores: str, settle: float, window: float) -> Sample:
-    """Return what `client` does for `window` seconds, once all users are connected and `settle` seconds more.
+@dataclass(frozen=True)
+class Stand:
+    """What all measurements of a bench share: `window` seconds are measured, `settle` seconds after the last user came.
 
-    `cores` is what taskset pins the client to. Raises Unmeasured.
+    With watchers, the window is put together of slices in which no core stood still; without, of the better half.
+    """
+
+    server: Nginx
+    watchers: Watchers | None
+    settle: float
+    window: float
+
+
+@contextmanager
+def stand(options: argparse.Namespace, core: int, cores: Iterable[int]) -> Iterator[Stand]:
+    """Start nginx on `core`, and watchers on `cores` where we may; `options` has settle and window, in seconds."""
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gaggle-bench-"))
+        server = Nginx(Path(folder), core)
+        stack.callback(server.stop)
+        watchers = stack.enter_context(Watchers(cores)) if may_watch() else None
+        yield Stand(server, watchers, options.settle, options.window)
+
+
+def measure(stand: Stand, client: Client, job: Job, cores: str) -> Sample:
+    """Return what `client` does once all its users are connected. `cores` is what taskset pins it to.
+
+    Raises Unmeasured.
     """
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as output:
         job = replace(job, folder=Path(folder))
         command = ["taskset", "-c", cores, *client.command(job)]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder)
         try:
-            wait_for_users(server, process, job.users)
-            time.sleep(settle)
-            slices = watch(server, cpu.family(process.pid), window)
+            wait_for_users(stand.server, process, job.users)
+            time.sleep(stand.settle)
+            found = (still if stand.watchers else better_half)(stand, cpu.family(process.pid))
             process.send_signal(client.stop)
             process.wait(ENDING_SECONDS)
             output.seek(0)
-            return replace(undisturbed(slices), said=client.said(job, output.read()))
+            return replace(reduce(Sample.plus, found), said=client.said(job, output.read()))
         except (Unmeasured, subprocess.TimeoutExpired, KeyError, FileNotFoundError) as error:
             output.seek(0)
             raise Unmeasured(f"{client.name}: {error!r}\n{' '.join(command)}\n{output.read()[-2_000:]}") from error
@@ -127,22 +155,37 @@ def read(server: Nginx, pids: list[int]) -> Reading:
     )
 
 
-def watch(server: Nginx, pids: list[int], window: float) -> list[Sample]:
-    """Return what happened in each slice of the next `window` seconds."""
-    readings = [read(server, pids)]
-    while readings[-1].at < readings[0].at + window:
-        time.sleep(SLICE_SECONDS)
-        readings.append(read(server, pids))
-    return [sample(before, after) for before, after in pairwise(readings)]
+def still(stand: Stand, pids: list[int]) -> list[Sample]:
+    """Return the window in slices in which no core stood still, or what was found of it. Raises Unmeasured."""
+    assert stand.watchers
+    longest = LONGEST_SEARCH * stand.window
+    deadline = time.monotonic() + longest
+    found: list[Sample] = []
+    while (seconds := sum(each.seconds for each in found)) < stand.window and time.monotonic() < deadline:
+        stand.watchers.stood_still()  # which forgets what was before the slice
+        each = slice_of(stand.server, pids)
+        if not stand.watchers.stood_still():
+            found.append(each)
+    if seconds < LEAST_FOUND * stand.window:
+        raise Unmeasured(f"in {longest:g} s there were {seconds:.1f} s in which no core stood still")
+    return found
 
 
-def undisturbed(slices: list[Sample]) -> Sample:
-    """Return the better half of the slices as one: in the others somebody had the core, or the host had it.
+def better_half(stand: Stand, pids: list[int]) -> list[Sample]:
+    """Return the slices of the window in which most requests were made."""
+    deadline = time.monotonic() + stand.window
+    found = [slice_of(stand.server, pids)]
+    while time.monotonic() < deadline:
+        found.append(slice_of(stand.server, pids))
+    found.sort(key=lambda each: each.rate, reverse=True)
+    return found[: (len(found) + 1) // 2]
 
-    What a hypervisor takes without saying so is counted by the guest's kernel as CPU time of the process that it met.
-    """
-    by_rate = sorted(slices, key=lambda each: each.rate, reverse=True)
-    return reduce(Sample.plus, by_rate[: (len(by_rate) + 1) // 2])
+
+def slice_of(server: Nginx, pids: list[int]) -> Sample:
+    """Return what happens in the next moment."""
+    before = read(server, pids)
+    time.sleep(SLICE_SECONDS)
+    return sample(before, read(server, pids))
 
 
 def sample(before: Reading, after: Reading) -> Sample:

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from processes import Process, eventually
+from processes import Process, eventually, lasting
 from runs import Gaggle, Result, clean_environment
 
 STARTING_SECONDS = 20.0
+LEASE = lasting(2)  # as short as the machine allows: who waits for a core for that long is taken for lost
+NOT_HEARD = f"was not heard for {LEASE[:-1]} seconds"
 
 
 class Worker(Gaggle):

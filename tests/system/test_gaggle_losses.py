@@ -9,18 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from flock import Flock, Worker
-from processes import eventually, kill
+from flock import LEASE, NOT_HEARD, Flock, Worker
+from processes import eventually, kill, lasting
 from runs import Gaggle, Result, assert_accounts
 from sites import Server
 
 from gaggle.joining import Token
 
-pytestmark = pytest.mark.timed
-
 LONG = 30.0
 USERS = 6
-HANDED_OVER = "worker 2 was not heard for 2 seconds with 3 users: others have them now"
+HANDED_OVER = f"worker 2 {NOT_HEARD} with 3 users: others have them now"
 
 LoadTestFile = Callable[..., Path]
 
@@ -43,7 +41,7 @@ def flock(tmp_path: Path, load_test: LoadTestFile) -> Iterator[Flock]:
     assert not left, f"left behind: {left}"
 
 
-def busy(flock: Flock, server: Server, workers: int, *words: object, lease: str = "2s") -> tuple[Gaggle, list[Worker]]:
+def busy(flock: Flock, server: Server, workers: int, *words: object, lease: str = LEASE) -> tuple[Gaggle, list[Worker]]:
     """Start a gaggle of workers with an engine each; return it when all its users are at work."""
     manager = flock.manager(
         "--expect-workers", workers, "-u", USERS, "-r", 50, "-H", server.url, "--lease", lease, *words
@@ -186,7 +184,7 @@ def test_with_continue_the_test_goes_on_without_the_users_and_is_incomplete(floc
     result = stopped(manager)
 
     assert result.returncode == 5, result
-    assert incidents(result) == ["worker 2 was not heard for 2 seconds with 3 users: the test goes on without them"]
+    assert incidents(result) == [f"worker 2 {NOT_HEARD} with 3 users: the test goes on without them"]
     assert first.finish(LONG).returncode == 0
 
 
@@ -197,7 +195,7 @@ def test_with_stop_the_test_ends_at_the_loss_of_a_worker_and_is_incomplete(flock
     result = manager.finish(LONG)
 
     assert result.returncode == 5, result
-    assert incidents(result) == ["worker 2 was not heard for 2 seconds with 3 users: the test stops"]
+    assert incidents(result) == [f"worker 2 {NOT_HEARD} with 3 users: the test stops"]
     assert first.finish(LONG).returncode == 0
 
 
@@ -205,7 +203,7 @@ def test_with_stop_the_test_ends_at_the_loss_of_a_worker_and_is_incomplete(flock
 
 
 def test_workers_stop_when_their_manager_is_killed(flock: Flock, server: Server) -> None:
-    manager = flock.manager("--expect-workers", 2, "-u", USERS, "-r", 50, "-H", server.url, "--lease", "2s")
+    manager = flock.manager("--expect-workers", 2, "-u", USERS, "-r", 50, "-H", server.url, "--lease", LEASE)
     workers = flock.workers(2, "--engines", 1, "--manager-grace", "3s")
     eventually(lambda: server.seen().open == USERS, LONG, "all users at work")
 
@@ -226,7 +224,7 @@ def test_a_worker_may_be_there_before_its_manager(flock: Flock, server: Server) 
     worker = flock.worker("--engines", 1)
     worker.wait_for_line("waiting for the manager")
 
-    manager = flock.manager("--expect-workers", 1, "-u2", "-r50", "-t", "500ms", "-H", server.url, port=flock.port)
+    manager = flock.manager("--expect-workers", 1, "-u2", "-r50", "-t", lasting(0.5), "-H", server.url, port=flock.port)
     result = manager.finish(LONG)
 
     assert result.returncode == 0, result
@@ -250,7 +248,7 @@ def test_a_worker_does_not_wait_longer_for_a_manager_than_it_was_told(flock: Flo
 def test_strangers_are_refused_by_name_and_the_others_go_on(
     flock: Flock, server: Server, load_test: LoadTestFile, tmp_path: Path
 ) -> None:
-    manager = flock.manager("--expect-workers", 1, "-u2", "-r50", "-t", "500ms", "-H", server.url)
+    manager = flock.manager("--expect-workers", 1, "-u2", "-r50", "-t", lasting(0.5), "-H", server.url)
     file = tmp_path / "token"
     file.write_text(Token.make().written)
     file.chmod(0o600)
@@ -272,7 +270,9 @@ def test_strangers_are_refused_by_name_and_the_others_go_on(
 def test_a_worker_with_another_load_test_is_let_in_where_the_manager_does_not_mind(
     flock: Flock, server: Server, load_test: LoadTestFile
 ) -> None:
-    manager = flock.manager("--expect-workers", 1, "-u2", "-r50", "-t", "500ms", "-H", server.url, "--no-hash-check")
+    manager = flock.manager(
+        "--expect-workers", 1, "-u2", "-r50", "-t", lasting(0.5), "-H", server.url, "--no-hash-check"
+    )
     other = flock.worker(load_test=load_test(BUSY.replace("150", "151"), "other.py"))
     result = manager.finish(LONG)
 

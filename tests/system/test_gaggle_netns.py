@@ -14,14 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from flock import Flock, Worker
+from flock import LEASE, NOT_HEARD, Flock, Worker
 from lossy import lossy_line
 from netns import FarWorker, Machine, why_not
-from processes import eventually
+from processes import eventually, lasting
 from runs import Gaggle, Result, Row, assert_accounts
 from sites import Server
-
-pytestmark = pytest.mark.timed
 
 LONG = 40.0
 USERS = 6
@@ -89,7 +87,7 @@ def half_there(flock: Flock, machine: Machine, server: Server, lease: str) -> tu
     return manager, near
 
 
-def at_work(flock: Flock, machine: Machine, server: Server, lease: str = "2s") -> tuple[Gaggle, Worker, Worker]:
+def at_work(flock: Flock, machine: Machine, server: Server, lease: str = LEASE) -> tuple[Gaggle, Worker, Worker]:
     """Start a manager, a worker here and one on the other machine; return them when all users are at work."""
     manager, near = half_there(flock, machine, server, lease)
     far = far_worker(flock, machine, manager)
@@ -126,7 +124,8 @@ def test_a_worker_at_another_address_joins_by_the_printed_command_and_both_count
     flock: Flock, machine: Machine, far_server: Server
 ) -> None:
     manager = flock.manager(
-        *("--expect-workers", NODES, "-u", USERS, "-r", 50, "-t1s", "-H", far_server.url), host=machine.control.here
+        *("--expect-workers", NODES, "-u", USERS, "-r", 50, "-t", lasting(1), "-H", far_server.url),
+        host=machine.control.here,
     )
     near = flock.worker("--engines", 1, "--manager-host", machine.control.here)
     far = far_worker(flock, machine, manager)
@@ -155,7 +154,7 @@ def test_when_the_cable_to_the_manager_is_cut_others_have_the_users_and_never_bo
 
     assert result.returncode == 0, result
     [incident] = incidents(result)
-    assert incident.startswith("worker 2 was not heard for 2 seconds with 3 users: others have them now")
+    assert incident.startswith(f"worker 2 {NOT_HEARD} with 3 users: others have them now")
     assert near.finish(LONG).returncode == 0
     assert_never_too_many(far_server)
     assert_nothing_twice(result.request("GET slow"), far_server.seen("GET /slow"))
@@ -184,7 +183,7 @@ def test_a_line_that_loses_a_fifth_and_is_slow_changes_nothing(
     """A stand-in for netem, which not every kernel has: see tests/lossy.py. Below it is asked for."""
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")
-    manager, near = half_there(flock, machine, far_server, lease="10s")
+    manager, near = half_there(flock, machine, far_server, lease=lasting(10))
     here = machine.control.here
     with lossy_line(here, here, flock.port, delay=0.15, loss=0.2, seed=seed) as line:
         far = far_worker(flock, machine, manager, port=line.port)
@@ -205,7 +204,7 @@ def assert_nothing_happened(result: Result, server: Server, *workers: Worker) ->
 
 # The long ones: the real lease, and what takes as long as it takes.
 
-LEASE = "10s"
+REAL_LEASE = "10s"
 
 
 @pytest.mark.soak
@@ -215,7 +214,7 @@ def test_a_cable_that_is_cut_for_12_seconds(
 ) -> None:
     """Longer than the lease, and not so long that the users were given away: they must not come back by themselves."""
     flock.load_test = load_test(LASTING)
-    manager, _, far = at_work(flock, machine, far_server, LEASE)
+    manager, _, far = at_work(flock, machine, far_server, REAL_LEASE)
 
     machine.control.cut()
     time.sleep(12.0)
@@ -236,7 +235,7 @@ def test_a_cable_that_is_cut_for_good(
     flock: Flock, machine: Machine, far_server: Server, load_test: LoadTestFile
 ) -> None:
     flock.load_test = load_test(LASTING)
-    manager, _, far = at_work(flock, machine, far_server, LEASE)
+    manager, _, far = at_work(flock, machine, far_server, REAL_LEASE)
 
     machine.control.cut()
     manager.wait_for_line("others have them now", LONG)
@@ -255,7 +254,7 @@ def test_a_cable_that_is_cut_for_good(
 @pytest.mark.parametrize("seconds", [5.0, 60.0])
 def test_a_worker_that_stands_still(flock: Flock, machine: Machine, far_server: Server, seconds: float) -> None:
     """For five seconds it has its lease still, and nothing happens; after a minute others have its users."""
-    manager, near, far = at_work(flock, machine, far_server, LEASE)
+    manager, near, far = at_work(flock, machine, far_server, REAL_LEASE)
 
     far.signal_all(signal.SIGSTOP)
     time.sleep(seconds)
@@ -280,7 +279,7 @@ def test_a_cable_that_loses_a_fifth_of_its_packets(flock: Flock, machine: Machin
     done = subprocess.run(words, check=False, capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"this kernel has no netem (package iproute2, module sch_netem): {done.stderr.strip()}")
-    manager, near, far = at_work(flock, machine, far_server, LEASE)
+    manager, near, far = at_work(flock, machine, far_server, REAL_LEASE)
 
     time.sleep(30.0)
     result = stopped(manager)

@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from flock import Flock, Worker
+from flock import LEASE, Flock, Worker
 from processes import eventually
 from runs import Gaggle, Result, assert_accounts
 from sites import Server
-
-pytestmark = pytest.mark.timed
 
 LONG = 60.0
 USERS = 6
@@ -69,7 +67,7 @@ def killed_and_resumed(flock: Flock, server: Server, state: Path, lease: str) ->
     at_work(server)
     first.signal(signal.SIGKILL)
     first.finish(LONG)
-    if lease == "2s":
+    if lease == LEASE:
         eventually(lambda: server.seen().open == 0, LONG, "the leases are over")
     return flock.manager(*given, "--resume", port=flock.port), workers
 
@@ -94,7 +92,7 @@ def test_a_manager_that_is_started_again_takes_up_its_test(flock: Flock, server:
 def test_users_whose_lease_ended_while_there_was_no_manager_begin_again(
     flock: Flock, server: Server, tmp_path: Path
 ) -> None:
-    manager, workers = killed_and_resumed(flock, server, tmp_path / "state", lease="2s")
+    manager, workers = killed_and_resumed(flock, server, tmp_path / "state", LEASE)
     at_work(server)
     result = stopped(manager)
 
@@ -144,7 +142,7 @@ def test_a_worker_that_comes_late_takes_its_share_of_the_users(flock: Flock, ser
 
 
 def test_a_worker_that_comes_back_takes_a_share_again(flock: Flock, server: Server) -> None:
-    manager = flock.manager(*words(server, 2, "--rebalance", "--lease", "2s"))
+    manager = flock.manager(*words(server, 2, "--rebalance", "--lease", LEASE))
     first, second = flock.workers(2, "--engines", 1)
     at_work(server)
 

@@ -777,7 +777,6 @@ async def test_strangers_change_nothing_for_the_others():
     assert await asyncio.to_thread(process.wait) == 0, process.output()
 
 
-@pytest.mark.timed
 @in_a_loop
 async def test_300_workers_join_within_seconds():
     process = peer_process("manager")
@@ -788,7 +787,7 @@ async def test_300_workers_join_within_seconds():
     cpu = cpu_seconds(process.pid)
 
     print(f"joined in {max(took):.2f} s; the manager used {cpu:.2f} s of CPU, its start included")
-    assert max(took) < 5.0
+    assert max(took) < 5.0 * PATIENCE
     for each in (*crowds, process):
         each.popen.stdin.close()
         assert await asyncio.to_thread(each.wait) == 0, each.output()
