@@ -22,11 +22,11 @@ from gaggle.joining import Keys, find_token
 from gaggle.metrics import Key, Row, Snapshot
 from gaggle.protocol import Hello, Lease, Message, decode_manager, encode
 from gaggle.transport import LAST_SECONDS, Closed, WorkerTransport, finish
+from gaggle.units import SECOND_NS
 from gaggle.worker import Allow, End, Halt, Numbers, Prepare, Start, Worker
 from gaggle.working import parts_of
 
 TICK_SECONDS = 0.05  # a worker's own
-SECOND_NS = 1_000_000_000
 VARIANTS = 4  # of what a second counted; all workers take turns with them
 REQUESTS = 50  # a name and second
 

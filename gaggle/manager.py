@@ -13,7 +13,8 @@ from typing import Any
 
 from gaggle import plan, units
 from gaggle.errors import ProtocolError
-from gaggle.plan import Block, Plan
+from gaggle.news import Counted, Ended, Halted, Happened, Line, Missing, News, Noted, Resumed, Started
+from gaggle.plan import Block
 from gaggle.protocol import (
     FROM_WORKER,
     Ack,
@@ -44,54 +45,12 @@ from gaggle.protocol import (
     Work,
     advance,
 )
+from gaggle.terms import Terms
+from gaggle.units import SECOND_NS
 
-SECOND_NS = 1_000_000_000
 START_DELAY_NS = SECOND_NS // 2  # between the go-ahead and T0: every worker has heard of it by then
-CLOCKS_DRIFT = 1.01  # how much faster our clock may run than a worker's while a lease lasts
 CLOCK_LIMIT = 0.010  # seconds: as late as gaggle itself may be before the report says so
 CLOCK_BEATS = 10  # after which a worker knows its clock well enough to be judged by it
-
-
-@dataclass(frozen=True, slots=True)
-class Shipment:
-    """The load test, for workers that come without one."""
-
-    digest: str
-    pieces: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What the manager decides by. Times are seconds; a lease is `lease` long, `slack` is for engines to be ended."""
-
-    plan: Plan
-    expect: int
-    hash: str
-    options: dict[str, Any]
-    shipment: Shipment | None = None
-    seed: int = 0
-    shared: Any = None
-    no_hash_check: bool = False
-    on_loss: str = "redistribute"  # or continue, or stop
-    rebalance: bool = False  # workers that come while the test runs get a share of the users
-    most_wait: float = 0.0  # for the expected workers, from the first one on; 0: without end
-    least_workers: int = 0  # enough to start with when that is over; 0: all
-    lease: float = 10.0
-    beat: float = 1.0
-    slack: float = 2.0
-    stop_timeout: float = 30.0
-    throttle: float = 0.0  # requests a second over all workers; 0: no limit
-    test: str = ""  # the test's own name, so that no worker brings the counts of another one
-    boot: str = ""  # of the manager's machine: a worker on it has the same clocks
-
-    @property
-    def lease_ns(self) -> int:
-        return int(self.lease * SECOND_NS)
-
-    @property
-    def give_away_ns(self) -> int:
-        """How long after a beat was answered its sender's users may be given to others, whatever happened to it."""
-        return int((CLOCKS_DRIFT * self.lease + self.slack) * SECOND_NS)
 
 
 @dataclass(slots=True)
@@ -134,84 +93,6 @@ class Move:
     block: Block
     source: str
     target: str
-
-
-# News.
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A log line; the level is INFO or WARN."""
-
-    level: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """A delta, whole, to be merged; once it is (and on disk, where that is wanted) call `acknowledge`."""
-
-    node: str
-    number: int
-    parts: tuple[bytes, ...]
-    began: float
-    ended: float
-    is_ramp: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """An incident for the report. `lost` says that it was not made good."""
-
-    kind: str
-    text: str
-    lost: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Noted:
-    """Something that belongs among the facts of the report."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """A worker did not come back: what it counted after its last delta and until `until_ns` at the latest is lost."""
-
-    node: str
-    number: int
-    until_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """All workers of a manager that was away are back, or lost: `kept` users went on, `ended` did not."""
-
-    kept: int
-    ended: int
-
-
-@dataclass(frozen=True, slots=True)
-class Halted:
-    """All users are told to leave; the reason is one word."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The go-ahead was given: user 1 is due at `t0_ns`."""
-
-    t0_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """Every worker is gone, or given up."""
-
-
-News = Line | Counted | Happened | Noted | Missing | Resumed | Started | Halted | Ended
 
 
 class Manager:

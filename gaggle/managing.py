@@ -8,42 +8,30 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import fields, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from gaggle import limits, manager, parcel, units
 from gaggle.boot import boot_id, boot_ns
-from gaggle.errors import InvalidOption, LoadTestError, ProtocolError
+from gaggle.errors import LoadTestError, ProtocolError
 from gaggle.joining import Token, address_for_others, join_command, remove_token, write_token
 from gaggle.keeping import Keeper
 from gaggle.ledger import Ledger, healths
 from gaggle.logs import LOGGER
-from gaggle.manager import (
-    Counted,
-    Ended,
-    Halted,
-    Happened,
-    Line,
-    Manager,
-    Missing,
-    Noted,
-    Resumed,
-    Shipment,
-    Started,
-    Terms,
-)
+from gaggle.manager import Manager
 from gaggle.metrics import Snapshot
-from gaggle.options import SPECS, Options, Role, flag, written
+from gaggle.news import Counted, Ended, Halted, Happened, Line, Missing, Noted, Resumed, Started
 from gaggle.policy import versions
 from gaggle.protocol import Message, decode_worker, encode
 from gaggle.recorder import Node
 from gaggle.report.model import Incident, Phase, Report, ReportClass
 from gaggle.report.text import render_running
+from gaggle.resuming import earlier_test, file_of, led, sent
 from gaggle.sources import said
-from gaggle.standing import Standing, fill, lead_of, pack, shares_of, take_up, unpack
+from gaggle.standing import Standing, lead_of, pack, shares_of, take_up
 from gaggle.statefile import StateFile
 from gaggle.supervisor import Outcome, Supervisor, with_signals
+from gaggle.terms import Shipment, Terms
 from gaggle.transport import LAST_SECONDS, ManagerTransport
 
 TICK_SECONDS = 0.05
@@ -298,37 +286,10 @@ class Managing:
 
     def open_file(self) -> None:
         """Take the state file, and the test in it if we are to. Raises InvalidOption and LoadTestError."""
-        options, parsed = self.supervisor.options, self.supervisor.parsed
-        if options.state_file is None:
-            return
-        self.file = StateFile(Path(options.state_file))
-        data = self.file.read()
-        name = parsed.sources["state_file"]
-        if data is not None and not options.resume:
-            detail = "The file holds a test that has not ended: add --resume to take it up, or remove the file."
-            raise InvalidOption(name, options.state_file, detail)
-        if data is None:
-            if options.resume:
-                LOGGER.warning("%s holds no test: a new one begins", options.state_file)
-            return
-        try:
-            self.before = unpack(data)
-            fill(self.ledger, self.before)
-        except ValueError as error:
-            raise LoadTestError(f"the state file {options.state_file} cannot be used: {error}") from None
-        self.check_same(self.before)
-
-    def check_same(self, before: Standing) -> None:
-        """Refuse another test than the one in the file. Raises InvalidOption and LoadTestError."""
-        supervisor, options = self.supervisor, self.supervisor.options
-        if before.hash != supervisor.description["hash"] and not options.no_hash_check:
-            raise LoadTestError(f"the test in {options.state_file} is of a load test whose files were others")
-        for name, value in led(options).items():
-            if (then := before.options.get(name)) != value:
-                source = supervisor.parsed.sources.get(name, flag(name))
-                detail = f"The test in {options.state_file} was started with {shown(name, then)}: give the same."
-                raise InvalidOption(source, shown(name, value), detail)
-        supervisor.options = replace(options, seed=before.seed)
+        self.file = file_of(self.supervisor)
+        self.before = earlier_test(self.file, self.supervisor, self.ledger) if self.file else None
+        if self.before:
+            self.supervisor.options = replace(self.supervisor.options, seed=self.before.seed)
 
     def begin_to_keep(self, file: StateFile) -> None:
         """Write the test for the first time. Raises LoadTestError."""
@@ -495,17 +456,6 @@ def standing_of(worker: manager.Node, now_ns: int) -> Node:
     return Node(name, worker.users, busy, "working" if worker.users else "idle")
 
 
-def led(options: Options) -> dict[str, Any]:
-    """Return the options that a test keeps over all its managers, as plain data."""
-    kept = sent(options) | {"expect_workers": options.expect_workers}
-    kept.pop("seed")
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in kept.items()}
-
-
-def shown(name: str, value: Any) -> str:
-    return f"{flag(name)} {written(SPECS[name], value)}"
-
-
 def clock(at: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(at))
 
@@ -513,9 +463,3 @@ def clock(at: float) -> str:
 def wall(at_ns: int) -> float:
     """Return a moment of CLOCK_BOOTTIME in unix seconds."""
     return time.time() + (at_ns - boot_ns()) / 1e9
-
-
-def sent(options: Options) -> dict[str, Any]:
-    """Return the options that lead, which workers follow."""
-    names = [field.name for field in fields(options)]
-    return {name: getattr(options, name) for name in names if SPECS[name].sent and SPECS[name].roles & Role.LEADS}

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 # 31 years. Times become int64 nanoseconds in the core, and sums of a few of them must still fit.
 LONGEST = 1e9
+SECOND_NS = 1_000_000_000
 
 _NUMBER = r"(\d+(?:\.\d*)?|\.\d+)"
 _DECIMAL = re.compile(_NUMBER, re.ASCII)

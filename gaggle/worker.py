@@ -43,8 +43,8 @@ from gaggle.protocol import (
     Work,
     advance,
 )
+from gaggle.units import SECOND_NS
 
-SECOND_NS = 1_000_000_000
 NOBODY = Block(1, 1, 0, 0)
 MOST_UNACKNOWLEDGED = 4  # frozen deltas: while the manager is slow, the next one covers more time
 CLOCK_BEATS = 60  # that the offset is chosen from: clocks drift by a few ms a minute at worst

@@ -35,7 +35,13 @@ BUSY = """
         async def slow(self): await self.get("/slow?ms=150", name="slow")
 """
 # Each has one for longer than the test takes: who has a user and does not let go of it is seen for certain.
-LASTING = BUSY.replace("ms=150", "ms=90000")
+LASTING = (
+    BUSY.replace("ms=150", "ms=90000")
+    + """
+        @on_start
+        async def arrive(self): await self.get("/")  # a test in which nothing was answered has failed
+"""
+)
 
 
 @pytest.fixture(scope="module")

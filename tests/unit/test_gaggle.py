@@ -14,10 +14,12 @@ from gaggle import parcel
 from gaggle.errors import ProtocolError
 from gaggle.fetcher import Fetcher, Unpack
 from gaggle.keeping import WEIGHTY
-from gaggle.manager import Counted, Ended, Happened, Manager, Missing, Node, Resumed, Shipment, Started, Terms
+from gaggle.manager import Manager, Node
+from gaggle.news import Counted, Ended, Happened, Missing, Resumed, Started
 from gaggle.plan import Block, Plan, blocks, cut, without
 from gaggle.protocol import Fetch, Hello, Lease, Message, Piece, Refused
 from gaggle.standing import Lead, lead_of, take_up
+from gaggle.terms import Shipment, Terms
 from gaggle.worker import Add, Allow, Drop, End, Halt, Kill, Numbers, Prepare, Start, Worker
 
 STEP_NS = 100_000_000
