@@ -73,6 +73,7 @@ class Node:
     is_leaving: bool = False
     was_let_go: bool = False  # told to exit, in the present session
     has_worked: bool = False  # has had users
+    was_lost: bool = False  # with its users, as the report says
     has_ended: bool = False  # has said its last word: all that it had counted is in
     beats: int = 0
     is_judged: bool = False  # its clock was found wrong, and that was said
@@ -375,7 +376,7 @@ class Manager:
         """Give users to a worker that has none, under a new epoch."""
         self.newest_epoch += 1
         node.epoch, node.blocks, node.state, node.answered_ns = self.newest_epoch, blocks, "preparing", now_ns
-        node.has_worked = True
+        node.has_worked, node.was_lost = True, False
         terms = self.terms
         users = sum(block.count for block in blocks)
         self.line("INFO", f"sending {units.thousands(users)} users to worker {node.number}")
@@ -419,6 +420,7 @@ class Manager:
             node.number = 0
         if self.state != "running":
             return
+        node.was_lost = True
         users = sum(block.count for block in blocks)
         text = f"worker {node.number} {why} with {units.thousands(users)} users"
         is_given = self.terms.on_loss == "redistribute" and self.redistribute(blocks, now_ns, but=node)
@@ -579,17 +581,17 @@ class Manager:
             if node.peer is not None and node.state in ("greeted", "stopped") and self.may_go(node):
                 self.say(node, Exit())
                 node.state, node.was_let_go = "stopped", True
-        if not any(node.peer or self.may_come_back(node, now_ns) for node in self.nodes.values()):
+        if not any(self.may_say_more(node, now_ns) for node in self.nodes.values()):
             self.end(now_ns)
 
     def may_go(self, node: Node) -> bool:
         """Whether a worker's counts are in, for good; then it is told so, once a session."""
         return not node.was_let_go and node.acknowledged == node.next_delta - 1
 
-    def may_come_back(self, node: Node, now_ns: int) -> bool:
-        """Whether a worker between two sessions may still bring counts. One that lives is back within a lease."""
-        is_out = node.has_worked and node.peer is None and not node.is_gone
-        return is_out and now_ns < node.heard_ns + self.terms.give_away_ns
+    def may_say_more(self, node: Node, now_ns: int) -> bool:
+        """Whether a worker may still bring counts. One that lives beats every second, or is back within a lease."""
+        is_awaited = (node.peer is not None or node.has_worked) and not node.is_gone
+        return is_awaited and now_ns < node.heard_ns + self.terms.give_away_ns
 
     def abandon(self) -> None:
         """Let everybody go at once: there will be no report. Without a word workers would wait for us to come back."""
@@ -602,9 +604,6 @@ class Manager:
             return
         for node in self.nodes.values():
             if node.peer is not None:
-                self.news.append(
-                    Happened("loss", f"worker {node.number} did not end: its last counts are missing", lost=True)
-                )
                 self.detach(node)
         self.end(now_ns)
 
@@ -615,10 +614,16 @@ class Manager:
                 self.saw_again(node, keeps=False)
             for name, node in self.nodes.items():
                 if node.has_worked and not node.has_ended:
-                    until_ns = min(now_ns, node.answered_ns + self.terms.lease_ns)
-                    self.news.append(Missing(name, node.number, until_ns))
+                    self.tell_missing(name, node, now_ns)
             self.line("INFO", "all workers have exited")
             self.news.append(Ended())
+
+    def tell_missing(self, name: str, node: Node, now_ns: int) -> None:
+        """Say which counts never came; it is an incident of its own where nobody knew yet that the worker is lost."""
+        self.news.append(Missing(name, node.number, min(now_ns, node.answered_ns + self.terms.lease_ns)))
+        if not node.was_lost:
+            text = f"worker {node.number} did not end: its last counts are missing"
+            self.news.append(Happened("loss", text, lost=True))
 
     # Small things.
 

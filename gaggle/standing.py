@@ -26,6 +26,7 @@ class NodeState(msgspec.Struct, frozen=True):
     next_delta: int
     is_leaving: bool
     has_worked: bool
+    was_lost: bool
     has_ended: bool
     health: tuple[Work, ...]
 
@@ -103,6 +104,7 @@ def lead_of(manager: Manager) -> Lead:
                 node.next_delta,
                 node.is_leaving,
                 node.has_worked,
+                node.was_lost,
                 node.has_ended,
                 node.health,
             )
@@ -133,6 +135,7 @@ def take_up(manager: Manager, lead: Lead, now_ns: int) -> None:
             acknowledged=known.next_delta - 1,
             is_leaving=known.is_leaving,
             has_worked=known.has_worked,
+            was_lost=known.was_lost,
             has_ended=known.has_ended,
         )
     manager.interrupter = manager.nodes.get(lead.interrupter)

@@ -172,6 +172,7 @@ class World:
         self.now_ns = STEP_NS
         self.sessions: dict[str, bytes] = {}
         self.is_cut: dict[str, int] = {}
+        self.is_mute: set[str] = set()  # their cables are cut, and nobody has noticed yet
         self.to_manager: deque[tuple[int, str, bytes, Message]] = deque()
         self.to_worker: deque[tuple[int, str, bytes, Message]] = deque()
         self.counts: Counter[str] = Counter()
@@ -259,7 +260,7 @@ class World:
     def send(self, machine: Machine) -> None:
         peer = self.sessions.get(machine.name)
         for message in machine.speaker.outbox:
-            if peer is not None:
+            if peer is not None and machine.name not in self.is_mute:
                 self.to_manager.append((self.now_ns + STEP_NS, machine.name, peer, message))
         machine.speaker.outbox.clear()
 
@@ -274,7 +275,7 @@ class World:
 
     def post(self, peer: bytes, message: Message) -> None:
         names = {peer: name for name, peer in self.sessions.items()}
-        if peer in names:
+        if peer in names and names[peer] not in self.is_mute:
             self.to_worker.append((self.now_ns + STEP_NS, names[peer], peer, message))
 
     def deliver(self) -> None:
@@ -479,6 +480,22 @@ def test_the_share_of_a_worker_that_never_came_back_is_missing() -> None:
     world.run(60 * SECOND)
 
     assert [(missing.node, missing.number) for missing in world.missing] == [("a-1", 1)]
+
+
+@pytest.mark.parametrize("is_lost_before", [True, False])
+def test_the_end_does_not_wait_for_a_worker_of_which_nothing_is_heard(is_lost_before: bool) -> None:
+    """It waited for half a minute and more, as its session was still there, and then told of another loss."""
+    world = World([Machine("a"), Machine("b")], stop_timeout=30.0)
+    world.run(4 * SECOND)
+
+    world.is_mute.add("a")
+    world.run(20 * SECOND if is_lost_before else 1)
+    world.manager.stop("signal", world.now_ns)
+    world.run(14 * SECOND)
+
+    assert world.has_ended
+    assert [(missing.node, missing.number) for missing in world.missing] == [("a-1", 1)]
+    assert [incident.lost for incident in world.incidents] == [not is_lost_before]
 
 
 def test_the_end_waits_for_a_worker_that_is_cut_off_and_brings_its_counts() -> None:
