@@ -18,10 +18,11 @@ import tempfile
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import cpu
 import trial
+from pauses import Watchers, may_watch
 
 from gaggle._core import Histogram
 
@@ -29,6 +30,7 @@ HERE = Path(__file__).parent
 LOAD_TEST = HERE / "loadtests" / "waiting.py"
 LONGEST = 120.0  # seconds that anything may take
 SETTLING_SECONDS = 3.0
+SLICE_SECONDS = 0.02
 MOST_BUSY = 0.5  # of its core
 MOST_JOINING = 5.0  # seconds
 
@@ -179,9 +181,7 @@ def measured(manager: Manager, crowds: list[subprocess.Popen[str]], seconds: flo
     joined = time.monotonic() - began
     manager.written("gaggle distributed load test started")
     time.sleep(SETTLING_SECONDS)
-    before, at = cpu.used_by([manager.pid]).total, time.monotonic()
-    time.sleep(seconds)
-    busy = (cpu.used_by([manager.pid]).total - before) / (time.monotonic() - at)
+    busy = busy_share(manager.pid, seconds) if may_watch() else plain_share(manager.pid, seconds)
     memory = cpu.memory_kb(manager.pid)
     ran = time.monotonic() - began - joined
     manager.send_signal(signal.SIGINT)
@@ -190,7 +190,32 @@ def measured(manager: Manager, crowds: list[subprocess.Popen[str]], seconds: flo
     return found(told, json.loads(manager.report.read_text()), joined, busy, memory, ran)
 
 
-def found(told: list[dict], report: dict, joined: float, busy: float, memory: int, ran: float) -> Found:
+def plain_share(pid: int, seconds: float) -> float:
+    """Return which share of its core a process uses, as the kernel says."""
+    before, at = cpu.used_by([pid]).total, time.monotonic()
+    time.sleep(seconds)
+    return (cpu.used_by([pid]).total - before) / (time.monotonic() - at)
+
+
+def busy_share(pid: int, seconds: float) -> float:
+    """Return which share of its core a process would use if that were always there.
+
+    Where the core is there, it uses a greater share, as it makes good for the pauses.
+    """
+    began, away, still = time.monotonic(), 0.0, list[float]()
+    with Watchers([trial.cores()[1]]) as watchers:
+        while time.monotonic() < began + seconds:
+            away += watchers.away()
+            share = plain_share(pid, SLICE_SECONDS)
+            if lost := watchers.away():
+                away += lost
+            else:
+                still.append(share)
+    there = 1 - away / (time.monotonic() - began)
+    return there * sum(still) / max(len(still), 1)
+
+
+def found(told: list[dict[str, Any]], report: dict[str, Any], joined: float, busy: float, memory: int, ran: float) -> Found:
     failures = [failure for each in told for failure in each["failures"]]
     if failures:
         raise RuntimeError(f"the workers failed: {failures}")

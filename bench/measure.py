@@ -162,9 +162,9 @@ def still(stand: Stand, pids: list[int]) -> list[Sample]:
     deadline = time.monotonic() + longest
     found: list[Sample] = []
     while (seconds := sum(each.seconds for each in found)) < stand.window and time.monotonic() < deadline:
-        stand.watchers.stood_still()  # which forgets what was before the slice
+        stand.watchers.away()  # which forgets what was before the slice
         each = slice_of(stand.server, pids)
-        if not stand.watchers.stood_still():
+        if not stand.watchers.away():
             found.append(each)
     if seconds < LEAST_FOUND * stand.window:
         raise Unmeasured(f"in {longest:g} s there were {seconds:.1f} s in which no core stood still")

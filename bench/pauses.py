@@ -34,13 +34,13 @@ class Watchers:
         for process in self.processes:
             process.communicate()  # which closes its stdin
 
-    def stood_still(self) -> bool:
-        """Return whether any core was away since the last call. Raises RuntimeError for a watcher that has ended."""
-        return max(map(longest_pause, self.processes)) > 0
+    def away(self) -> float:
+        """Return for how many seconds cores were away since the last call. Raises RuntimeError when a watcher ended."""
+        return sum(map(noted_by, self.processes))
 
 
-def longest_pause(process: subprocess.Popen[bytes]) -> float:
-    """Ask a watcher how long its core was away at most, in seconds, since it was asked the last time."""
+def noted_by(process: subprocess.Popen[bytes]) -> float:
+    """Ask a watcher for how many seconds its core was away since it was asked the last time."""
     assert process.stdin
     assert process.stdout
     process.stdin.write(b"?")
@@ -66,19 +66,19 @@ def watch(core: int) -> None:
     os.sched_setaffinity(0, {core})
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
     os.set_blocking(0, False)
-    last, longest = time.monotonic(), 0.0
+    last, away = time.monotonic(), 0.0
     while True:
         time.sleep(EVERY_SECONDS)
         now = time.monotonic()
         late = now - last - EVERY_SECONDS
-        longest, last = max(longest, late if late > LATE_SECONDS else 0.0), now
+        away, last = away + (late if late > LATE_SECONDS else 0.0), now
         try:
             if not os.read(0, 1):
                 return
         except BlockingIOError:
             continue
-        print(longest, flush=True)
-        longest = 0.0
+        print(away, flush=True)
+        away = 0.0
 
 
 if __name__ == "__main__":
