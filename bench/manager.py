@@ -215,7 +215,9 @@ def busy_share(pid: int, seconds: float) -> float:
     return there * sum(still) / max(len(still), 1)
 
 
-def found(told: list[dict[str, Any]], report: dict[str, Any], joined: float, busy: float, memory: int, ran: float) -> Found:
+def found(
+    told: list[dict[str, Any]], report: dict[str, Any], joined: float, busy: float, memory: int, ran: float
+) -> Found:
     failures = [failure for each in told for failure in each["failures"]]
     if failures:
         raise RuntimeError(f"the workers failed: {failures}")
