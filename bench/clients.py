@@ -68,6 +68,7 @@ class Client:
 
 WORKLOADS = (
     Workload("status", "return 200: the task reads the status and one header", "status.py", "/", "Status"),
+    Workload("many", "the same, 100 requests a task", "many.py", "/", "Status"),
     Workload("text", "10 KB body, read as text", "text.py", "/text", "Text"),
     Workload("post", "POST of JSON, the JSON answer parsed (not by wrk)", "post.py", "/json", "Post", "post.lua"),
     Workload("https", "return 200 over HTTPS, kept alive", "status.py", "/", "Status", secure=True),

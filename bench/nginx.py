@@ -20,7 +20,7 @@ worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log warn;
 worker_rlimit_nofile {descriptors};
-events {{ worker_connections {descriptors}; }}
+events {{ worker_connections {descriptors}; multi_accept on; }}
 http {{
     access_log off;
     keepalive_timeout 3600;

@@ -34,6 +34,7 @@ LONGEST_TRACEBACK = 20_000
 CANCEL_AGAIN_SECONDS = 0.5
 LATE_NS = 2_000_000_000  # after T0: then users have been at work elsewhere. An engine that is slow to start catches up
 # Python's collector must not look at every user again and again: at 10,000 users that stopped the engine for 120 ms.
+HATCHING_NS = 5_000_000  # so long at a time users may be hatched that are due, or as long as the others had before
 USERS_BETWEEN_FREEZES = 1_000
 
 
@@ -148,7 +149,7 @@ class Engine:
 
         Users that were at work elsewhere come back at the same rate from now on, not all at once.
         """
-        began_ns = time.monotonic_ns()
+        began_ns = pause_ns = time.monotonic_ns()
         is_late = began_ns - t0_ns > LATE_NS
         classes = [(roster.cls.weight, roster.cls.fixed_count) for roster in self.rosters]
         wanted, block = self.order.plan, spawning.block
@@ -157,7 +158,10 @@ class Engine:
             due_ns = t0_ns + int(plan.due(number, rate) * 1e9)
             if is_late:
                 due_ns = max(due_ns, began_ns + int(turn * block.step / rate * 1e9))
-            await self.pump.wait_until_ns(due_ns)
+            if not due_ns <= (left_ns := time.monotonic_ns()) < pause_ns:
+                await self.pump.wait_until_ns(due_ns)
+                now_ns = time.monotonic_ns()
+                pause_ns = now_ns + max(HATCHING_NS, now_ns - left_ns)
             if self.is_stopping:
                 return
             if self.is_decreasing:

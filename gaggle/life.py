@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,16 +22,19 @@ class Duty:
     """A task with its row in the arena, shared by all users of a class in an engine."""
 
     def __init__(self, arena: Arena, label: str, task: Task) -> None:
-        self.task, self.scope = task, Scope(task.request_name, label, task.name)
+        self.task, self.function, self.scope = task, task.function, Scope(task.request_name, label, task.name)
         self._key = (arena, KIND_TASK, label, task.name)
-        self._tally = Tally(*self._key) if task.has_row else None
+        self._tally: Tally | None = None
+        self.begin: Callable[[], int] = time.monotonic_ns
+        self.end: Callable[[int], None] = lambda began_ns: None
+        if task.has_row:
+            self._count()
 
-    def begin(self) -> int:
-        return self._tally.begin() if self._tally else time.monotonic_ns()
-
-    def end(self, began_ns: int) -> None:
-        if self._tally:
-            self._tally.end(began_ns)
+    def _count(self) -> Tally:
+        """Have a row from now on. Who begins and ends a task calls it and not us: that saves two calls a task."""
+        self._tally = Tally(*self._key)
+        self.begin, self.end = self._tally.begin, self._tally.end
+        return self._tally
 
     def cut(self) -> None:
         if self._tally:
@@ -39,10 +42,11 @@ class Duty:
 
     def fail(self, began_ns: int, error: str) -> None:
         """Count a failure, also where the task has no row of its own: then it gets one."""
-        if self._tally is None:
-            self._tally = Tally(*self._key)
-            self._tally.begin()
-        self._tally.end(began_ns, error)
+        tally = self._tally
+        if tally is None:
+            tally = self._count()
+            tally.begin()
+        tally.end(began_ns, error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class Roster:
     tasks: tuple[Duty, ...]
     stops: tuple[Duty, ...]
     passes: Tally
+    cards: tuple[Duty, ...]  # of one pass: each task as often as its weight says
+    is_shuffled: bool
 
     @classmethod
     def of(cls, arena: Arena, item: UserClass) -> Roster:
@@ -62,14 +68,10 @@ class Roster:
         starts, tasks, stops = (
             tuple(Duty(arena, item.name, task) for task in tasks) for tasks in (item.starts, item.tasks, item.stops)
         )
-        return cls(item.cls, item.name, starts, tasks, stops, Tally(arena, KIND_USER, "", item.name))
-
-    def bag(self, user: User) -> Iterator[Duty]:
-        """Yield one pass: each task as often as its weight says, shuffled unless the class is a sequence."""
-        duties = [duty for duty in self.tasks for _ in range(duty.task.weight)]
-        while duties:
-            place = 0 if self.cls.sequential else int(user.chance() * len(duties))
-            yield duties.pop(place)
+        passes = Tally(arena, KIND_USER, "", item.name)
+        cards = tuple(duty for duty in tasks for _ in range(duty.task.weight))
+        is_shuffled = len(cards) > 1 and not item.cls.sequential
+        return cls(item.cls, item.name, starts, tasks, stops, passes, cards, is_shuffled)
 
 
 class Office(Protocol):
@@ -115,8 +117,8 @@ class Life:
         has_begun = False
         try:
             has_begun = await self.begin()
-            while not self.is_over:
-                await self.one_pass()
+            if has_begun:
+                await self.work()
         except asyncio.CancelledError:
             pass
         uncancel()
@@ -140,7 +142,8 @@ class Life:
             turns = self.office.pump.turns
             if await self.perform_all(self.roster.starts):
                 return True
-            await self.rest(turns, True)
+            if (seconds := self.pause_after(False, turns)) is not None:
+                await self.rest(seconds)
         return False
 
     async def perform_all(self, duties: tuple[Duty, ...]) -> bool:
@@ -149,34 +152,45 @@ class Life:
                 return False
         return True
 
-    async def one_pass(self) -> None:
-        """Do one bag of tasks. A pass that the end cuts short is not counted as one."""
-        began_ns = self.roster.passes.begin()
-        for duty in self.roster.bag(self.user):
-            if self.is_over:
-                self.roster.passes.cut()
-                return
-            turns = self.office.pump.turns
+    async def work(self) -> None:
+        """Do pass after pass until the end. What stands here is done for each task, and many a task is one request."""
+        roster, user, pump = self.roster, self.user, self.office.pump
+        while not self.is_over:
+            began_ns, cards = roster.passes.begin(), list(roster.cards)
             try:
-                succeeded = await self.perform(duty)
-                await self.rest(turns, not succeeded)
+                while cards:
+                    duty = cards.pop(int(user.chance() * len(cards)) if roster.is_shuffled else 0)
+                    turns = pump.turns
+                    seconds = self.pause_after(await self.perform(duty), turns)
+                    if seconds is not None:
+                        await self.rest(seconds)
+                    if cards and self.is_over:
+                        break
             except asyncio.CancelledError:
-                self.roster.passes.cut()
+                roster.passes.cut()
                 raise
+            if cards:
+                roster.passes.cut()
+            else:
+                self.complete(began_ns)
+
+    def complete(self, began_ns: int) -> None:
+        """Count a pass that came to its end."""
+        self.passes += 1
         self.roster.passes.end(began_ns)
         if self.office.records.passed is not None:
             self.office.records.passed(self.user.number, self.roster.name, began_ns)
-        self.passes += 1
         if self.user.session == "pass":
             self.user.forget()
 
     async def perform(self, duty: Duty) -> bool:
         """Run one task and count it. Returns False when it raised."""
         user = self.user
-        user.scope, user.task_began = duty.scope, time.monotonic()
+        user.scope = duty.scope
         began_ns = duty.begin()
+        user.task_began = began_ns / 1e9
         try:
-            await duty.task.function(user)
+            await duty.function(user)
         except UserStopped:
             user.stop()
         except asyncio.CancelledError as error:
@@ -190,7 +204,8 @@ class Life:
             if user.in_flight:
                 user.cut_streams()
         duty.end(began_ns)
-        self.log(duty, began_ns, "")
+        if self.office.records.task is not None:
+            self.log(duty, began_ns, "")
         return True
 
     def log(self, duty: Duty, began_ns: int, error: str) -> None:
@@ -205,20 +220,26 @@ class Life:
         self.office.task_failed(self.roster.name, duty, error)
         return False
 
-    async def rest(self, turns: int, stumbled: bool) -> None:
-        """Wait as the user does; who waits for nothing at all still lets the others go on."""
+    def pause_after(self, succeeded: bool, turns: int) -> float | None:
+        """Return the seconds to wait after a task that began at this turn of the pump, None for no wait at all.
+
+        Who has waited for nothing in it lets the others go on.
+        """
         try:
             seconds = float(self.user.wait_time())
         except Exception as error:
             seconds = 1.0
             self.office.task_failed(self.roster.name, self.roster.tasks[0], error)
-        has_waited = self.office.pump.turns != turns
+        if seconds > 0:
+            return seconds
+        if self.office.pump.turns != turns:
+            return None
+        return 0 if succeeded else STUMBLE_SECONDS
+
+    async def rest(self, seconds: float) -> None:
         self.is_resting = True
         try:
-            if seconds > 0:
-                await self.user.pause(seconds)
-            elif not has_waited:
-                await self.user.pause(STUMBLE_SECONDS if stumbled else 0)
+            await self.user.pause(seconds)
         finally:
             self.is_resting = False
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+import signal
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from processes import PATIENCE, lasting
-from runs import Result
+from processes import PATIENCE, eventually, lasting
+from runs import Gaggle, Result
 from sites import Server
 
 RunGaggle = Callable[..., Result]
+StartGaggle = Callable[..., Gaggle]
 
 AT_ONCE = ("--hatch-rate", 1000, "--no-reset-metrics")
 TYPICAL = 0.06 * PATIENCE  # seconds that half of all users may be off at most
@@ -124,6 +126,23 @@ def test_a_ramp_longer_than_the_run_time_is_warned_of_before_it_starts(run_gaggl
     assert len(warned) == 1
     assert warned[0] < launched[0]
     assert len(launched) == 9
+
+
+def test_users_come_when_they_are_due_however_busy_the_others_are(start_gaggle: StartGaggle, server: Server) -> None:
+    """One came a turn of the loop, which takes the longer the more there are: these took over three minutes."""
+    source = """
+        class Busy(User):
+            @task
+            async def keep_busy(self):
+                time.sleep(0.01)
+                await asyncio.sleep(0)
+    """
+
+    gaggle = start_gaggle(source, "-u", 200, "--engines", 1, "-v", *AT_ONCE)
+
+    eventually(lambda: gaggle.output().count("launching user") == 200, 10, "all users have come")
+    gaggle.signal(signal.SIGINT)
+    assert gaggle.finish().returncode == 0
 
 
 # Who they are.
