@@ -169,9 +169,14 @@ class Engine:
             if spawning.wants(number):
                 self.hatch(number, self.rosters[layout[place]])
             if (turn + 1) % USERS_BETWEEN_FREEZES == 0:
-                gc.freeze()
-        gc.freeze()
+                await self.freeze()
+        await self.freeze()
         self.finish_when_empty()
+
+    async def freeze(self) -> None:
+        """Let those who have hatched begin; from then on the collector looks at nothing of what there is now."""
+        await self.pump.wait_until_ns(0)
+        gc.freeze()
 
     def hatch(self, number: int, roster: Roster) -> None:
         try:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 PACKET = 1_448  # bytes of a TCP segment in Ethernet
 REPEAT_SECONDS = 0.2  # Linux's shortest RTO, beyond the round trip; it doubles each time
+LONGEST_SECONDS = 2.0  # ... but what comes behind a lost packet makes TCP repeat that sooner
 
 
 class Line:
@@ -51,7 +52,7 @@ class Line:
         seconds, wait = 0.0, 2 * self.delay + REPEAT_SECONDS
         while self.drawn.random() < self.loss:
             self.repeats += 1
-            seconds, wait = seconds + wait, 2 * wait
+            seconds, wait = seconds + wait, min(2 * wait, LONGEST_SECONDS)
         return seconds
 
 

@@ -68,7 +68,7 @@ def killed_and_resumed(flock: Flock, server: Server, state: Path, lease: str) ->
     first.signal(signal.SIGKILL)
     first.finish(LONG)
     if lease == LEASE:
-        eventually(lambda: server.seen().open == 0, LONG, "the leases are over")
+        eventually(lambda: not any(worker.engines() for worker in workers), LONG, "the leases are over")
     return flock.manager(*given, "--resume", port=flock.port), workers
 
 

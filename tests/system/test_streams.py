@@ -85,7 +85,7 @@ def test_a_stream_that_is_open_at_the_end_is_cut_and_unfinished(run_gaggle: RunG
             async def on_stop(self):
                 await self.get("/text")
         """,
-        *("-u", 2, "-t", lasting(0.5), "--stop-timeout", 0.3, *ALL_AT_ONCE),
+        *("-u", 2, "-t", lasting(0.5), "--stop-timeout", lasting(0.3), *ALL_AT_ONCE),
         timeout=20,
     )
 

@@ -97,7 +97,7 @@ def test_what_the_end_of_the_test_cuts_is_neither_success_nor_failure(run_gaggle
                 await self.get("/text")
                 await asyncio.gather(*(self.get("/stall") for _ in range(8)))
         """,
-        *("-u", 2, "-t", lasting(0.4), "--stop-timeout", 0.3, *ALL_AT_ONCE),
+        *("-u", 2, "-t", lasting(0.4), "--stop-timeout", lasting(0.3), *ALL_AT_ONCE),
         timeout=20,
     )
 
