@@ -12,7 +12,8 @@ from dataclasses import replace
 import clients
 import trial
 from clients import WORKLOADS, Client, Job
-from measure import Sample, Stand, Unmeasured, measure, stand, wait_for_quiet
+from measure import Stand, Unmeasured, measure, set_up, wait_for_quiet
+from verdict import Key, Measure, Results, cost, per_engine_second, rate
 
 MOST = 0.25  # of the throughput: what the request log in JSON may cost at 64 users
 FORMATS = ("json", "csv")
@@ -42,24 +43,23 @@ def logging(plain: Client, format: str | None) -> Client:
 def main() -> None:
     options = arguments()
     found = [logging(clients.gaggle("fast", "fast"), format) for format in (None, *FORMATS)]
-    samples: dict[str, dict[int, Sample]] = {client.name: {} for client in found}
-    server_core, core = trial.cores()
-    with stand(options, server_core, [server_core, core]) as ready:
+    results, cores = Results(), trial.cores()
+    with set_up(options, cores) as ready:
         for number in range(options.rounds):
             for client in found:
                 wait_for_quiet(options.patience)
-                take(options, ready, samples, number, client, core)
-    text = trial.headline("logs") + table(options, samples)
+                take(options, ready, results, number, client, cores[1])
+    text = trial.headline("logs") + table(options, results)
     print(text, end="")
     if not options.no_file:
         trial.keep("logs", text)
-    sys.exit(0 if is_met(samples) else 1)
+    sys.exit(0 if is_met(options, results) else 1)
 
 
 def take(
     options: argparse.Namespace,
     ready: Stand,
-    samples: dict[str, dict[int, Sample]],
+    results: Results,
     number: int,
     client: Client,
     core: int,
@@ -70,39 +70,37 @@ def take(
     except (Unmeasured, subprocess.SubprocessError) as error:
         print(f"round {number + 1}  {client.name}  not measured: {error}", file=sys.stderr)
         return
-    samples[client.name][number] = sample
+    results.add(key_of(options, client.name), number, sample)
     print(f"round {number + 1}  {client.name:6}{sample.rate:10,.0f} req/s", file=sys.stderr, flush=True)
 
 
-def cost(samples: dict[str, dict[int, Sample]], name: str, by_cpu: bool) -> float:
+def key_of(options: argparse.Namespace, name: str) -> Key:
+    return Key(WORKLOADS[0].name, options.users, name)
+
+
+def lost(options: argparse.Namespace, results: Results, name: str, measure: Measure) -> float:
     """Return the share of the throughput that a log costs: the median of the rounds, each with its own neighbour."""
-    both = samples["none"].keys() & samples[name].keys()
-    pairs = [(samples["none"][each], samples[name][each]) for each in both]
-    if by_cpu:
-        return statistics.median(1 - log.per_engine_second / none.per_engine_second for none, log in pairs)
-    return statistics.median(1 - log.rate / none.rate for none, log in pairs)
+    return 1 - statistics.median(results.ratios(key_of(options, name), key_of(options, "none"), measure))
 
 
-def is_met(samples: dict[str, dict[int, Sample]]) -> bool:
-    return cost(samples, "json", by_cpu=False) <= MOST or cost(samples, "json", by_cpu=True) <= MOST
+def is_met(options: argparse.Namespace, results: Results) -> bool:
+    return min(lost(options, results, "json", measure) for measure in (rate, per_engine_second)) <= MOST
 
 
-def table(options: argparse.Namespace, samples: dict[str, dict[int, Sample]]) -> str:
+def table(options: argparse.Namespace, results: Results) -> str:
     lines = [
         f"`return 200`, {options.users} users, one engine; medians of {options.rounds} rounds, in turns",
         "us/req is CPU time of all processes; others is the share of a core that the rest of the machine used",
         "",
         f"{'request log':12}{'req/s':>10}{'us/req':>8}{'others':>8}{'cost':>8}{'by CPU':>8}",
     ]
-    for name, by_round in samples.items():
-        of = by_round.values()
-        rate, us = (statistics.median(getattr(each, what) for each in of) for what in ("rate", "cost_us"))
-        others = statistics.median(each.others / each.seconds for each in of)
-        row = f"{name:12}{rate:10,.0f}{us:8.1f}{others:8.0%}"
-        lines.append(
-            row + ("" if name == "none" else f"{cost(samples, name, False):8.1%}{cost(samples, name, True):8.1%}")
-        )
-    verdict = "met" if is_met(samples) else "missed"
+    for name in ("none", *FORMATS):
+        key = key_of(options, name)
+        others = results.median(key, lambda each: each.others / each.seconds)
+        row = f"{name:12}{results.median(key, rate):10,.0f}{results.median(key, cost):8.1f}{others:8.0%}"
+        shares = () if name == "none" else (lost(options, results, name, each) for each in (rate, per_engine_second))
+        lines.append(row + "".join(f"{share:8.1%}" for share in shares))
+    verdict = "met" if is_met(options, results) else "missed"
     lines += ["", f"json costs at most {MOST:.0%} of the throughput: {verdict}"]
     return "\n".join(lines) + "\n"
 

@@ -20,7 +20,7 @@ import cpu
 import nginx
 import verdict
 from clients import WORKLOADS, Client, Job
-from measure import Stand, Unmeasured, measure, stand, wait_for_quiet
+from measure import Stand, Unmeasured, measure, set_up, wait_for_quiet
 from pauses import may_watch
 
 RESULTS = Path(__file__).parent / "results"
@@ -84,7 +84,7 @@ def cells(options: argparse.Namespace, found: list[Client]) -> Iterator[tuple[cl
 def run(options: argparse.Namespace, found: list[Client], cores: list[int]) -> verdict.Results:
     """Measure round after round. A measurement that fails is said on stderr and left out."""
     results = verdict.Results()
-    with stand(options, cores[0], cores[:3]) as ready:
+    with set_up(options, cores[:3]) as ready:
         server = ready.server
         for number in range(options.rounds):
             for workload, users, client in cells(options, found):

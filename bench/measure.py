@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -97,11 +97,11 @@ class Stand:
 
 
 @contextmanager
-def stand(options: argparse.Namespace, core: int, cores: Iterable[int]) -> Iterator[Stand]:
-    """Start nginx on `core`, and watchers on `cores` where we may; `options` has settle and window, in seconds."""
+def set_up(options: argparse.Namespace, cores: Sequence[int]) -> Iterator[Stand]:
+    """Start nginx on the first of `cores`, and watchers on all where we may. `options` has settle and window (s)."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gaggle-bench-"))
-        server = Nginx(Path(folder), core)
+        server = Nginx(Path(folder), cores[0])
         stack.callback(server.stop)
         watchers = stack.enter_context(Watchers(cores)) if may_watch() else None
         yield Stand(server, watchers, options.settle, options.window)

@@ -204,8 +204,7 @@ class Life:
             if user.in_flight:
                 user.cut_streams()
         duty.end(began_ns)
-        if self.office.records.task is not None:
-            self.log(duty, began_ns, "")
+        self.log(duty, began_ns, "")
         return True
 
     def log(self, duty: Duty, began_ns: int, error: str) -> None:
