@@ -96,20 +96,21 @@ class Launcher:
 
     def spawn(self, work: Callable[[Channel], None], *, index: int, fds: tuple[int, ...] = ()) -> None:
         ours, theirs = Channel.pair()
+        launcher = os.getpid()
         pid = os.fork()
         if pid == 0:
             ours.close()
-            self.become(lambda: work(theirs))
+            self.become(lambda: work(theirs), launcher)
         theirs.close()
         self.engines[pid] = index
         self.channel.send("forked", index=index, pid=pid, fds=(ours.fileno(), *fds))
         ours.close()
 
-    def become(self, work: Callable[[], None]) -> None:
+    def become(self, work: Callable[[], None], parent: int) -> None:
         """In the child: forget the launcher, work, and leave without running what was meant for the launcher's end."""
         code = 0
         try:
-            die_with(os.getppid())
+            die_with(parent)
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self.channel.close()

@@ -55,10 +55,11 @@ CLOCK_BEATS = 10  # after which a worker knows its clock well enough to be judge
 
 @dataclass(slots=True)
 class Node:
-    """One worker, over all its sessions. `peer` is its present one, None between two."""
+    """One worker, over all its sessions. `peer` is its present one, None between two; `last_peer` is the newest."""
 
     hello: Hello
     peer: bytes | None = None
+    last_peer: bytes = b""
     number: int = 0  # from 1, in the order of joining; 0 is a spare
     state: str = "greeted"
     epoch: int = 0  # that holds its users; 0: it holds none
@@ -74,7 +75,7 @@ class Node:
     was_let_go: bool = False  # told to exit, in the present session
     has_worked: bool = False  # has had users
     was_lost: bool = False  # with its users, as the report says
-    has_ended: bool = False  # has said its last word: all that it had counted is in
+    has_ended: bool = False  # all that it had counted is in
     beats: int = 0
     is_judged: bool = False  # its clock was found wrong, and that was said
 
@@ -102,7 +103,7 @@ class Manager:
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
         self.nodes: dict[str, Node] = {}  # by the worker's own name
-        self.peers: dict[bytes, Node] = {}
+        self.peers: dict[bytes, Node] = {}  # by the newest session of each, also when that has ended
         self.unassigned = plan.blocks(terms.plan.users, terms.expect)
         self.state = "gathering"  # running, stopping, ended
         self.outbox: list[tuple[bytes, Message]] = []
@@ -130,9 +131,17 @@ class Manager:
         node = self.peers.get(peer)
         if node is None:
             raise ProtocolError(f"{type(message).__name__} before a Hello")
+        if node.peer is None and isinstance(message, Beat):
+            self.hear_late(node, now_ns)
+            return
         node.heard_ns = now_ns
         node.state = advance(FROM_WORKER, node.state, message)
         HEARD[type(message)](self, node, message, now_ns)
+
+    def hear_late(self, node: Node, now_ns: int) -> None:
+        """Take a beat that was on its way when its session ended: what came with it counts, but nothing is granted."""
+        if now_ns >= node.heard_ns + self.terms.lease_ns:
+            raise ProtocolError("a Beat from a worker that does not read what it is told")
 
     def dismiss(self, peer: bytes, reason: str) -> None:
         """Refuse a session. What its worker holds stays its own until its lease is over."""
@@ -191,9 +200,7 @@ class Manager:
 
     def rejoin(self, peer: bytes, node: Node, hello: Hello, now_ns: int) -> None:
         """A worker is back. It goes on with its users if it still has them, and they are still its own."""
-        if node.peer is not None:
-            self.peers.pop(node.peer, None)
-            node.peer = None
+        self.peers.pop(node.last_peer, None)
         node.parts = []
         keeps = bool(node.epoch) and hello.epoch == node.epoch
         if node.epoch and not keeps:
@@ -242,7 +249,8 @@ class Manager:
         return next(number for number in count(1) if number not in taken)
 
     def attach(self, node: Node, peer: bytes, now_ns: int) -> None:
-        node.peer, node.was_let_go, node.heard_ns = peer, False, now_ns
+        node.peer = node.last_peer = peer
+        node.was_let_go, node.heard_ns = False, now_ns
         self.peers[peer] = node
 
     def welcome(self, node: Node) -> None:
@@ -365,10 +373,8 @@ class Manager:
             self.line("INFO", f"worker went away, stopping gracefully after {after} seconds...")
 
     def detach(self, node: Node) -> None:
-        node.state = "gone"
-        if node.peer is not None:
-            self.peers.pop(node.peer, None)
-            node.peer = None
+        node.state, node.peer = "gone", None
+        self.peers.pop(node.last_peer, None)
 
     # Users.
 
@@ -580,6 +586,7 @@ class Manager:
         for node in waiting:
             if node.peer is not None and node.state in ("greeted", "stopped") and self.may_go(node):
                 self.say(node, Exit())
+                node.has_ended |= node.state == "stopped"
                 node.state, node.was_let_go = "stopped", True
         if not any(self.may_say_more(node, now_ns) for node in self.nodes.values()):
             self.end(now_ns)
@@ -628,8 +635,11 @@ class Manager:
     # Small things.
 
     def disconnected(self, peer: bytes) -> None:
-        """A session is gone. That alone proves nothing: its worker's users stay its own until its lease is over."""
-        node = self.peers.pop(peer, None)
+        """A session takes no more. That alone proves nothing: its worker's users stay its own until its lease is over.
+
+        What has come in it, and was not heard yet, still is.
+        """
+        node = self.peers.get(peer)
         if node is not None:
             node.peer = None
 

@@ -10,7 +10,7 @@ import asyncio
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 PACKET = 1_448  # bytes of a TCP segment in Ethernet
 REPEAT_SECONDS = 0.2  # Linux's shortest RTO, beyond the round trip; it doubles each time
@@ -25,27 +25,49 @@ class Line:
         self.drawn = random.Random(seed)
         self.port = self.repeats = 0
 
-    async def serve(self, host: str, opened: threading.Event, closed: asyncio.Event) -> None:
+    async def serve(self, host: str, opened: threading.Event) -> None:
+        """Carry until `close` is called."""
+        self.loop, self.closed = asyncio.get_running_loop(), asyncio.Event()
         server = await asyncio.start_server(self.carry, host, 0)
         self.port = server.sockets[0].getsockname()[1]
         opened.set()
-        await closed.wait()
+        await self.closed.wait()
         server.close()
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.closed.set)
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there = await asyncio.open_connection(*self.target)
-        await asyncio.gather(self.one_way(reader, there[1]), self.one_way(there[0], writer))
+        with suppress(asyncio.CancelledError):  # `serve` has ended
+            await asyncio.gather(self.one_way(reader, there[1]), self.one_way(there[0], writer))
 
     async def one_way(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry packets in order, each when it would have arrived."""
-        loop, last = asyncio.get_running_loop(), 0.0
-        try:
-            while data := await reader.read(PACKET):
-                last = max(last, loop.time() + self.delay + self.late())
-                loop.call_at(last, writer.write, data)
-        except OSError:
-            pass
-        loop.call_at(max(last, loop.time()) + 0.001, writer.close)
+        packets: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self.take(reader, packets))
+            both.create_task(self.give(packets, writer))
+
+    async def take(self, reader: asyncio.StreamReader, packets: asyncio.Queue[tuple[float, bytes]]) -> None:
+        """Note of each packet when it will have arrived, and then the end, as an empty one."""
+        loop, data = asyncio.get_running_loop(), b"?"
+        while data:
+            try:
+                data = await reader.read(PACKET)
+            except OSError:
+                data = b""
+            packets.put_nowait((loop.time() + self.delay + (self.late() if data else 0.0), data))
+
+    async def give(self, packets: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
+        """Write what has arrived. One late packet keeps up all behind it, as in TCP."""
+        loop = asyncio.get_running_loop()
+        while True:
+            at, data = await packets.get()
+            await asyncio.sleep(at - loop.time())
+            if not data:
+                return writer.close()
+            writer.write(data)
 
     def late(self) -> float:
         """Return by how many seconds repeats make a packet late."""
@@ -60,12 +82,11 @@ class Line:
 def lossy_line(here: str, host: str, port: int, delay: float, loss: float, seed: int) -> Iterator[Line]:
     """Lay a line from a free port of `here` (an address of this machine) to `host`:`port`."""
     line, opened = Line(host, port, delay, loss, seed), threading.Event()
-    loop, closed = asyncio.new_event_loop(), asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(line.serve(here, opened, closed)), daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(line.serve(here, opened)), daemon=True)
     thread.start()
     assert opened.wait(10.0), "the line was not laid"
     try:
         yield line
     finally:
-        loop.call_soon_threadsafe(closed.set)
+        line.close()
         thread.join(10.0)

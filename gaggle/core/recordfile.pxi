@@ -8,6 +8,7 @@ from os import strerror as recordfile_strerror
 
 cdef extern from "unistd.h" nogil:
     ssize_t recordfile_write "write"(int, const void*, size_t)
+    ssize_t recordfile_read "pread"(int, void*, size_t, long)
     long recordfile_seek "lseek"(int, long, int)
     int recordfile_truncate "ftruncate"(int, long)
     int recordfile_sleep "usleep"(unsigned int)
@@ -32,7 +33,8 @@ cdef class RecordFile(Timer):
     """Records on their way into a file, which are written when they are many, and every second.
 
     The engines of a machine share the file by a lock that nobody waits for. What cannot be written (a full disk, a
-    reader that has gone or is too slow) is counted in `lost`, and `trouble` says why; a file is cut back to whole records.
+    reader that has gone or is too slow) is counted in `lost`, and `trouble` says why; a file is cut back to whole records,
+    also when it was another engine that was killed while it wrote.
     """
     cdef JsonText text
     cdef Timers timers
@@ -63,19 +65,24 @@ cdef class RecordFile(Timer):
 
     cdef int open_file(self) except -1:
         """A description of our own can be locked and does not block; stdout's is shared when it is a file or a socket."""
-        flags = recordfile_os.O_WRONLY | recordfile_os.O_APPEND | recordfile_os.O_CREAT | recordfile_os.O_NONBLOCK
+        flags = recordfile_os.O_APPEND | recordfile_os.O_CREAT | recordfile_os.O_NONBLOCK
         flags |= recordfile_os.O_CLOEXEC | recordfile_os.O_NOCTTY
         self.has_lock = True
         if self.path != "-":
-            self.fd = recordfile_os.open(self.path, flags, 0o666)
+            self.fd = recordfile_os.open(self.path, flags | self.access(), 0o666)
             return 0
         kind = recordfile_os.fstat(1).st_mode
         if recordfile_stat.S_ISREG(kind) or recordfile_stat.S_ISSOCK(kind):
             self.has_lock = False
             self.fd = recordfile_os.dup(1)
         else:
-            self.fd = recordfile_os.open("/proc/self/fd/1", flags & ~recordfile_os.O_CREAT)
+            self.fd = recordfile_os.open("/proc/self/fd/1", flags & ~recordfile_os.O_CREAT | recordfile_os.O_WRONLY)
         return 0
+
+    cdef int access(self) except -1:
+        """A plain file is read as well, to see whether its last record is whole; a pipe so opened would not break."""
+        is_plain = recordfile_os.path.isfile(self.path) and recordfile_os.access(self.path, recordfile_os.R_OK)
+        return recordfile_os.O_RDWR if is_plain else recordfile_os.O_WRONLY
 
     def write(self, bytes record not None):
         """Add a whole record."""
@@ -134,7 +141,18 @@ cdef class RecordFile(Timer):
         self.due, self.records_due, self.sent = self.text.length, self.records, 0
         if self.is_regular and self.has_lock:
             self.end = recordfile_seek(self.fd, 0, 2)
+            self.cut_back()
         return True
+
+    cdef void cut_back(self) noexcept:
+        """Take away the half record of an engine that was killed while it wrote: behind it, ours would be spoilt too."""
+        cdef char last = 0
+        cdef long end = self.end
+        while end and recordfile_read(self.fd, &last, 1, end - 1) == 1 and last != c'\n':
+            end -= 1
+        if end < self.end and (last == c'\n' or not end):
+            recordfile_truncate(self.fd, end)
+            self.end = end
 
     cdef void end_writing(self) noexcept:
         """What was due is out, or lost: keep what was added meanwhile."""

@@ -367,6 +367,31 @@ def test_what_a_full_disk_did_not_take_leaves_no_half_record(tmp_path: Path) -> 
     assert lines
 
 
+@pytest.mark.parametrize("whole", [b"", b"one\n", b"one\ntwo\n"])
+def test_the_half_record_of_an_engine_that_was_killed_is_cut_off(whole: bytes, tmp_path: Path) -> None:
+    """The kernel ends a write of a killed process between two pages."""
+    path = tmp_path / "torn.log"
+    path.write_bytes(whole + b"x" * 5_000)
+    file = RecordFile(str(path))
+
+    file.write(b"mine\n")
+    file.close()
+
+    assert path.read_bytes() == whole + b"mine\n"
+
+
+def test_a_log_that_may_only_be_written_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "shut.log"
+    path.touch(0o200)
+    file = RecordFile(str(path))
+
+    file.write(b"one\n")
+    file.close()
+
+    path.chmod(0o600)
+    assert (path.read_bytes(), file.lost) == (b"one\n", 0)
+
+
 def test_a_reader_that_has_gone_is_not_waited_for(tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)

@@ -42,7 +42,13 @@ LOGS = ("--request-log", "r", "--task-log", "t", "--pass-log", "p", "--error-log
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def lines_so_far(path: Path) -> list[dict[str, Any]]:
+    """As `lines`, of a file that is being written: the kernel shows a write page by page."""
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 def test_every_request_task_pass_and_error_is_in_its_log_once(
@@ -131,11 +137,11 @@ def test_an_engine_that_is_killed_loses_at_most_its_last_second(
                 await self.get("/text")
     """
     gaggle = start_gaggle(source, "-u", 4, "--engines", 1, *ALL_AT_ONCE, "--request-log", path)
-    eventually(lambda: len(lines(path)) > 40, timeout=20)
-    before = lines(path)
+    eventually(lambda: len(lines_so_far(path)) > 40, timeout=20)
+    before = lines_so_far(path)
 
     os.kill(gaggle.engines()[0], signal.SIGKILL)
-    eventually(lambda: len(lines(path)) > len(before) + 40, timeout=20, what="the new engine logs as well")
+    eventually(lambda: len(lines_so_far(path)) > len(before) + 40, timeout=20, what="the new engine logs as well")
     gaggle.signal(signal.SIGINT)
     result = gaggle.finish()
 

@@ -173,6 +173,8 @@ class World:
         self.sessions: dict[str, bytes] = {}
         self.is_cut: dict[str, int] = {}
         self.is_mute: set[str] = set()  # their cables are cut, and nobody has noticed yet
+        self.is_deaf: set[str] = set()  # they do not read: the queue of what they are told is full
+        self.refusals: list[str] = []
         self.to_manager: deque[tuple[int, str, bytes, Message]] = deque()
         self.to_worker: deque[tuple[int, str, bytes, Message]] = deque()
         self.counts: Counter[str] = Counter()
@@ -248,10 +250,11 @@ class World:
         elif not is_up and machine.name in self.sessions:
             self.lose_session(machine)
 
-    def lose_session(self, machine: Machine) -> None:
-        """What was on its way is lost, in both directions."""
+    def lose_session(self, machine: Machine, is_heard_out: bool = False) -> None:
+        """What was on its way is lost, in both directions; or the manager's machine has it, and it is heard later."""
         peer = self.sessions.pop(machine.name)
-        self.to_manager = deque(item for item in self.to_manager if item[2] != peer)
+        if not is_heard_out:
+            self.to_manager = deque(item for item in self.to_manager if item[2] != peer)
         self.to_worker = deque(item for item in self.to_worker if item[2] != peer)
         self.manager.disconnected(peer)
         machine.speaker.disconnected()
@@ -275,13 +278,21 @@ class World:
 
     def post(self, peer: bytes, message: Message) -> None:
         names = {peer: name for name, peer in self.sessions.items()}
-        if peer in names and names[peer] not in self.is_mute:
+        if peer not in names or names[peer] in self.is_deaf:
+            self.manager.disconnected(peer)
+        elif names[peer] not in self.is_mute:
             self.to_worker.append((self.now_ns + STEP_NS, names[peer], peer, message))
 
     def deliver(self) -> None:
         while self.to_manager and self.to_manager[0][0] <= self.now_ns:
             _, _, peer, message = self.to_manager.popleft()
-            self.manager.hear(peer, message, self.now_ns)
+            try:
+                self.manager.hear(peer, message, self.now_ns)
+            except ProtocolError as error:
+                live = {peer for name, peer in self.sessions.items() if name not in self.is_deaf}
+                assert peer not in live, "only a session that has ended may be behind its time"
+                self.refusals.append(str(error))
+                self.manager.dismiss(peer, str(error))
         frozen = deque()
         while self.to_worker and self.to_worker[0][0] <= self.now_ns:
             item = self.to_worker.popleft()
@@ -511,6 +522,33 @@ def test_the_end_waits_for_a_worker_that_is_cut_off_and_brings_its_counts() -> N
     assert sum(world.counts.values()) == sum(machine.made for machine in world.machines)
 
 
+def test_what_a_session_has_brought_before_its_end_counts_also_when_that_is_known_already() -> None:
+    """A beat before the Bye could not be answered any more: the Bye was refused, and the counts were called missing."""
+    world = World([Machine("a"), Machine("b")])
+    world.run(6 * SECOND)
+    world.manager.stop("signal", world.now_ns)
+    while not world.machines[0].is_ended:
+        world.run(1)
+
+    world.lose_session(world.machines[0], is_heard_out=True)
+    world.run(5 * SECOND)
+
+    assert world.has_ended
+    assert not (world.missing or world.incidents)
+
+
+def test_a_worker_that_does_not_read_is_refused_when_its_lease_is_over() -> None:
+    """Its queue was full, so its session takes no more; but it still is there, and beats."""
+    world = World([Machine("a"), Machine("b")])
+    world.run(6 * SECOND)
+
+    world.is_deaf.add("a")
+    world.run(18 * SECOND)
+
+    assert world.refusals[0] == "a Beat from a worker that does not read what it is told"
+    assert [incident.lost for incident in world.incidents] == [False]
+
+
 # A worker that comes while the test runs.
 
 
@@ -609,7 +647,7 @@ def test_a_loss_that_is_not_made_good_is_said_to_be(policy: str) -> None:
 TROUBLE = st.tuples(
     st.integers(0, 250),  # when, in steps
     st.integers(0, 2),  # whose
-    st.sampled_from(["cut", "freeze", "leave", "restart", "interrupt", "manager", "newcomer"]),
+    st.sampled_from(["cut", "freeze", "break", "leave", "restart", "interrupt", "manager", "newcomer"]),
     st.integers(1, 400),  # for how many steps
 )
 
@@ -706,6 +744,8 @@ def trouble(world: World, machine: Machine, what: str, steps: int) -> None:
         world.kill_manager(steps // 2)
     elif what == "newcomer" and len(world.machines) < 6:
         world.machines.append(Machine(f"n{len(world.machines)}"))
+    elif what == "break" and machine.name in world.sessions:
+        world.lose_session(machine, is_heard_out=True)
     elif what == "restart" and machine.name in world.sessions:
         world.lose_session(machine)
         machine.boot()
