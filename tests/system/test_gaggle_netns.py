@@ -183,7 +183,6 @@ def test_a_worker_whose_cable_is_mended_after_its_lease_tells_what_it_had_counte
     assert_accounts(result.request("GET slow"), far_server.seen("GET /slow"))
 
 
-@pytest.mark.timed
 def test_a_line_that_loses_a_fifth_and_is_slow_changes_nothing(
     flock: Flock, machine: Machine, far_server: Server
 ) -> None:
