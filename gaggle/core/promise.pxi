@@ -2,6 +2,16 @@
 cdef extern from "Python.h":
     int PyContext_Enter(object) except -1
     int PyContext_Exit(object) except -1
+    void PyErr_SetObject(object, object)
+    ctypedef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+        PYGEN_NEXT
+    ctypedef struct PromiseAsync "PyAsyncMethods":
+        PySendResult (*am_send)(PyObject*, PyObject*, PyObject**) except PYGEN_ERROR
+    ctypedef struct PromiseType "PyTypeObject":
+        PyObject* (*tp_iternext)(PyObject*) except? NULL
+        PromiseAsync* tp_as_async
 
 
 cdef class Pump
@@ -117,6 +127,10 @@ cdef class Promise(Timer):
             raise promise_cancelled()
         if not self.is_done:
             raise promise_invalid_state("the result is not there yet")
+        return self.delivered()
+
+    cdef object delivered(self):
+        """Return what was delivered, as who awaits it sees it."""
         return self.value
 
     def exception(self):
@@ -170,6 +184,40 @@ cdef class Promise(Timer):
         self.wake()
 
 
+cdef PySendResult promise_send(PyObject* itself, PyObject* sent, PyObject** found) except PYGEN_ERROR:
+    """`am_send`, by which Python 3.11 goes on with who awaits a promise: its end is a value, and no StopIteration."""
+    cdef Promise self = <Promise>itself
+    cdef bint is_done = self.is_done
+    if is_done and self.is_cancelled:
+        raise promise_cancelled()
+    if not is_done:
+        self._asyncio_future_blocking = True
+    value = self.delivered() if is_done else self
+    Py_INCREF(value)
+    found[0] = <PyObject*>value
+    return PYGEN_RETURN if is_done else PYGEN_NEXT
+
+
+cdef PyObject* promise_next(PyObject* itself) except? NULL:
+    """`tp_iternext`, as newer Pythons go on. The StopIteration has no traceback: to make one costs more than all else."""
+    cdef PyObject* found = NULL
+    if promise_send(itself, NULL, &found) == PYGEN_NEXT:
+        return found
+    value = <object>found
+    Py_DECREF(value)               # it is held by `value`
+    if isinstance(value, (tuple, BaseException)):
+        raise StopIteration(value)
+    PyErr_SetObject(StopIteration, value)
+    return NULL
+
+
+cdef int promise_quicken(type cls) except -1:
+    """Let a class of promises be awaited by these two. Cython has no way to say so."""
+    (<PromiseType*>cls).tp_as_async.am_send = promise_send
+    (<PromiseType*>cls).tp_iternext = promise_next
+    return 0
+
+
 cdef class Wait(Promise):
     """A pause, exact to some tens of microseconds. Ends early when the pump, or its user, is told to stop waiting."""
     cdef Client client             # whose it is; None: the engine's own
@@ -180,6 +228,10 @@ cdef class Wait(Promise):
     cdef int abort(self) except -1:
         self.pump.timers.drop(self)
         return 0
+
+
+promise_quicken(Promise)
+promise_quicken(Wait)
 
 
 from asyncio import CancelledError as promise_cancelled, InvalidStateError as promise_invalid_state

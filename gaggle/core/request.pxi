@@ -439,6 +439,9 @@ cdef class Request(Promise):
         return 0
 
 
+promise_quicken(Request)
+
+
 cdef inline bint request_redirects(int status) noexcept nogil:
     """Whether a status asks to go on at its Location (fetch standard, 2.2.3)."""
     return 301 <= status <= 303 or status == 307 or status == 308

@@ -11,6 +11,7 @@ import argparse
 import gzip
 import importlib.util
 import json
+import math
 import os
 import re
 import shutil
@@ -28,6 +29,7 @@ ROOT = HERE.parents[1]
 BUILD = ROOT / "build" / "fuzz"
 PIECES = ("clock", "inbound", "http1")  # of the core, that the codec is made of
 SIGN = re.compile(r"^AssertionError: |runtime error: |ERROR: AddressSanitizer|^case ")  # of something found
+SECONDS = 20.0  # where nothing else is said
 BATCH = 20_000  # cases between two looks at the clock
 LEAST_COVERED = 0.95  # of the branches of the codec
 
@@ -201,12 +203,16 @@ def finds(patch: Path, options: argparse.Namespace) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["run", "coverage", "planted", "fire"])
-    parser.add_argument("--cases", type=int, default=1 << 62)
-    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--cases", type=int)
+    parser.add_argument("--seconds", type=float)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--only", default="*", help="the name of one planted bug")
     parser.add_argument("--module", type=Path)
     options = parser.parse_args()
+    if options.seconds is None:
+        options.seconds = SECONDS if options.cases is None else math.inf
+    if options.cases is None:
+        options.cases = sys.maxsize
     if options.what == "fire":
         begun = time.process_time()
         done = fire(options.module, options.cases, options.seconds, options.first)

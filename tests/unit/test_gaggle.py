@@ -534,7 +534,8 @@ def test_what_a_session_has_brought_before_its_end_counts_also_when_that_is_know
     world.run(5 * SECOND)
 
     assert world.has_ended
-    assert not (world.missing or world.incidents)
+    assert not world.missing
+    assert not world.incidents
 
 
 def test_a_worker_that_does_not_read_is_refused_when_its_lease_is_over() -> None:
