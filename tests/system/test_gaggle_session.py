@@ -116,7 +116,7 @@ def test_the_first_worker_has_its_users_long_before_the_second_comes(flock: Floc
 
     flock.workers(1)
 
-    assert manager.find("sending 4 users to worker 1")
+    manager.wait_for_line("sending 4 users to worker 1")
     assert not manager.find("gaggle distributed load test started")
     assert demo_site.seen().total() == 0
 
