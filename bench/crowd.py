@@ -92,11 +92,13 @@ class Pretender:
         self.work_off()
 
     def work_off(self) -> None:
-        while self.worker.todo:
-            self.do(self.worker.todo.pop(0))
-        while self.worker.outbox:
-            if not self.session.send(encode(self.worker.outbox.pop(0))):
-                self.crowd.fail(f"worker {self.number} could not send")
+        """Do and say what is due; the last word before the end."""
+        while self.worker.outbox or self.worker.todo:
+            while self.worker.outbox:
+                if not self.session.send(encode(self.worker.outbox.pop(0))):
+                    self.crowd.fail(f"worker {self.number} could not send")
+            if self.worker.todo:
+                self.do(self.worker.todo.pop(0))
 
     def do(self, deed: object) -> None:
         if isinstance(deed, Prepare):
