@@ -94,11 +94,10 @@ class Pretender:
     def work_off(self) -> None:
         """Do and say what is due; the last word before the end."""
         while self.worker.outbox or self.worker.todo:
-            while self.worker.outbox:
-                if not self.session.send(encode(self.worker.outbox.pop(0))):
-                    self.crowd.fail(f"worker {self.number} could not send")
-            if self.worker.todo:
+            if not self.worker.outbox:
                 self.do(self.worker.todo.pop(0))
+            elif not self.session.send(encode(self.worker.outbox.pop(0))):
+                self.crowd.fail(f"worker {self.number} could not send")
 
     def do(self, deed: object) -> None:
         if isinstance(deed, Prepare):
