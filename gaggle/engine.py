@@ -18,9 +18,9 @@ from types import CodeType, FrameType
 from typing import Any
 
 from gaggle import plan
-from gaggle._core import Arena, Pump, Settings
+from gaggle._core import Arena, Duty, Pump, Settings
 from gaggle.channel import Channel
-from gaggle.life import Duty, Life, Roster, describe
+from gaggle.life import Life, Roster, describe
 from gaggle.loadtest import Chosen, LoadTest, is_of_load_test
 from gaggle.own import made
 from gaggle.plan import Block, Plan

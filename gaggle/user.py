@@ -61,8 +61,6 @@ class User(Client):
 
     shared: Any = None
     own: Any = None  # the load test's own options, see own.py; annotate it with their class
-    is_stopped: bool = False
-    task_began: float = 0.0
     run_seed: int = 0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -74,10 +72,6 @@ class User(Client):
         if "headers" in cls.__dict__:
             cls.default_headers = {**cls.default_headers, **cls.__dict__["headers"]}
             del cls.headers
-
-    def wait_time(self) -> float:
-        """Return the seconds to wait after each task. Replace it by `between(1, 3)`, or by a method of your own."""
-        return 0.0
 
     @cached_property
     def random(self) -> random.Random:

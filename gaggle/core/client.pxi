@@ -74,6 +74,8 @@ cdef class Client:
     cdef int queued                # of them, not on the wire yet
     cdef int refusals              # connections refused since the last answer
     cdef public int64_t number     # of the user, from 1 over the whole test; 0 outside of one
+    cdef public bint is_stopped    # it leaves after its present task
+    cdef public double task_began  # on the monotonic clock
     cdef uint32_t drawn            # requests that were drawn for the request log or not
     cdef uint64_t luck             # state of the user's chances: 8 bytes, where random.Random has 2,500
     cdef bytes source              # where it connects from; None: as the kernel chooses
@@ -159,6 +161,10 @@ cdef class Client:
         """How many requests of this user are under way."""
         return self.active
 
+    def wait_time(self):
+        """Return the seconds to wait after each task. Replace it by `between(1, 3)`, or by a method of your own."""
+        return 0.0
+
     def pause(self, double seconds):
         """Return an awaitable that ends after `seconds`, or at once when the engine stops waiting, or this user."""
         cdef Wait wait = self.pump.wait_until(0 if self.is_hurried else clock_ns() + client_nanoseconds(seconds))
@@ -191,6 +197,9 @@ cdef class Client:
 
     def chance(self):
         """Return a number in [0, 1): this user's own luck, the same again with the same --seed."""
+        return self.next_chance()
+
+    cdef double next_chance(self) noexcept:
         self.luck += 0x9E3779B97F4A7C15ULL
         return <double>(client_mix(self.luck) >> 11) / 9007199254740992.0
 

@@ -23,6 +23,7 @@ cdef class Exchange
 cdef class Link
 cdef class Scope
 cdef class Phases
+cdef class Performer
 cdef class RequestLog
 
 
@@ -34,7 +35,7 @@ cdef class Promise(Timer):
     """
     cdef Pump pump
     cdef object value
-    cdef object callback           # nearly always one: the wake-up of the waiting task
+    cdef object callback           # nearly always one: the wake-up of the waiting task, or the Performer that waits
     cdef object context
     cdef list more                 # further (callback, context) pairs
     cdef bint is_done
@@ -65,7 +66,10 @@ cdef class Promise(Timer):
         if callback is None:
             return 0
         self.callback = self.context = None
-        self.call(callback, context)
+        if isinstance(callback, Performer):
+            (<Performer>callback).woken()
+        else:
+            self.call(callback, context)
         if self.more is not None:
             more, self.more = self.more, None
             for callback, context in more:

@@ -14,12 +14,12 @@ cdef class Tally:
 
     def begin(self):
         """Count a start; return the moment, in ns of the monotonic clock."""
-        self.arena.at(self.slot).counts[STARTED] += 1
+        self.start()
         return clock_ns()
 
     def end(self, int64_t began_ns, error=None):
         """Count an end and the time since `began_ns`; with `error` (a text) it is a failure."""
-        self.add((clock_ns() - began_ns + 500) // 1000, error)
+        self.finish(began_ns, clock_ns(), error)
 
     def cut(self):
         """Count an end that came from outside: neither success nor failure."""
@@ -29,8 +29,15 @@ cdef class Tally:
         """Count something that has been and took so long. Raises ValueError for a time that is none."""
         if not 0 <= seconds < 1e9:
             raise ValueError(f"a time must be a number of seconds, at least 0, got {seconds!r}")
-        self.arena.at(self.slot).counts[STARTED] += 1
+        self.start()
         self.add(<int64_t>(seconds * 1e6 + 0.5), error)
+
+    cdef int start(self) except -1:
+        self.arena.at(self.slot).counts[STARTED] += 1
+        return 0
+
+    cdef int finish(self, int64_t began_ns, int64_t now_ns, object error) except -1:
+        return self.add((now_ns - began_ns + 500) // 1000, error)
 
     cdef int add(self, int64_t us, object error) except -1:
         cdef Slot* slot = self.arena.at(self.slot)
