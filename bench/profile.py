@@ -38,6 +38,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--lane", choices=("fast", "libcurl"), default="fast")
     parser.add_argument("--users", type=int, default=64, metavar="N")
     parser.add_argument("--workload", choices=[each.name for each in WORKLOADS], default="status")
+    parser.add_argument("--request-log", metavar="FILE", help="write one too, in JSON")
     parser.add_argument("--requests", type=int, metavar="N", help="how many it makes (200,000; under callgrind 20,000)")
     parser.add_argument("--top", type=int, default=40, metavar="N", help="lines to print (40)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the tool's data here")
@@ -63,6 +64,7 @@ def outside(options: argparse.Namespace) -> None:
             "cacert": str(server.ca_file),
             "lane": options.lane,
             "users": options.users,
+            "log": options.request_log,
             "requests": options.requests or (20_000 if options.tool == "callgrind" else 200_000),
         }
         command = ["taskset", "-c", str(cores[-1]), *TOOLS[options.tool](data)]
@@ -144,11 +146,13 @@ def inside(order: dict[str, object]) -> None:
     from gaggle.engine import Engine, Order
     from gaggle.metrics import Snapshot
     from gaggle.plan import Block, Plan
+    from gaggle.records import Wanted
 
     arena, (ours, theirs) = Arena.create(), Channel.pair()
     users, wanted = int(str(order["users"])), int(str(order["requests"]))
     settings = {"base": order["url"], "cacert": order["cacert"], "lane": order["lane"]}
-    asked = Order(0, 1, Block(1, 1, users, 0), Plan(users, 1e6), seed=1, stop_timeout=30.0, settings=settings)
+    records = Wanted({"request": (str(order["log"]), "json")} if order["log"] else {})
+    asked = Order(0, 1, Block(1, 1, users, 0), Plan(users, 1e6), 1, 30.0, settings, records=records)
     engine = Engine(arena, theirs, loadtest.load(str(order["load_test"])), asked)
 
     def answered() -> int:

@@ -31,8 +31,8 @@ class Counts:
 
     @classmethod
     def of(cls, row: Row) -> Counts:
-        """Return what a row has counted. Failures may be negative: more were taken back than there were."""
-        return cls(row.count, row.failed - row.forgiven, row.bytes_in, row.bytes_out, row.times.copy())
+        """Return what a row has counted, and its histogram itself. Failures may be negative: more were taken back."""
+        return cls(row.count, row.failed - row.forgiven, row.bytes_in, row.bytes_out, row.times)
 
     @classmethod
     def unpacked(cls, values: Packed) -> Counts:
@@ -63,6 +63,18 @@ class Counts:
             for part, share in zip(parts, _shares(getattr(self, name), hands), strict=True):
                 setattr(part, name, share)
         return parts
+
+
+def added(one: Packed, other: Packed) -> Packed:
+    """Return the sum of two."""
+    total = Counts.unpacked(one)
+    total.merge(Counts.unpacked(other))
+    return total.packed()
+
+
+def dealt_out(values: Packed, hands: int) -> list[Packed]:
+    """Return so many parts, alike as far as can be, that add up to the whole."""
+    return [values] if hands == 1 else [part.packed() for part in Counts.unpacked(values).dealt(hands)]
 
 
 def dealt(histogram: Histogram, hands: int) -> list[Histogram]:

@@ -6,11 +6,11 @@ import marshal
 import math
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
-from gaggle.counts import Counts, Packed
+from gaggle.counts import Counts, Packed, added, dealt_out
 from gaggle.metrics import Key
 
 OPEN = 3.0  # seconds: what workers send is rarely later than that, so stretches that ended before are packed
@@ -26,44 +26,30 @@ class Stretch:
     __slots__ = ("kept",)
 
     def __init__(self) -> None:
-        self.kept: dict[int, Counts] | bytes = {}
+        self.kept: dict[int, Packed] | bytes = {}
 
-    def __iter__(self) -> Iterator[tuple[int, Counts]]:
-        """Yield the numbers and counts, in order; the counts are not to be changed."""
-        if isinstance(self.kept, bytes):
-            yield from ((number, Counts.unpacked(values)) for number, values in self._values().items())
-        else:
-            yield from sorted(self.kept.items())
+    def __iter__(self) -> Iterator[tuple[int, Packed]]:
+        """Yield the numbers and what they count, in order."""
+        yield from sorted(self.values().items())
 
     def get(self, number: int) -> Counts | None:
-        """Return what one key counted, if anything; not to be changed."""
-        if isinstance(self.kept, bytes):
-            values = self._values().get(number)
-            return values and Counts.unpacked(values)
-        return self.kept.get(number)
+        """Return what one key counted, if anything."""
+        values = self.values().get(number)
+        return values and Counts.unpacked(values)
 
-    def opened(self) -> dict[int, Counts]:
-        """Return the counts, to be added to."""
-        if isinstance(self.kept, bytes):
-            self.kept = dict(self)
-        return self.kept
-
-    def add(self, number: int, counts: Counts) -> None:
-        """Add what a key counted; `counts` becomes a part of the stretch, or stays as it is."""
-        cells = self.opened()
-        if number in cells:
-            cells[number].merge(counts)
-        else:
-            cells[number] = counts
+    def add(self, number: int, values: Packed) -> None:
+        """Add what a key counted."""
+        cells = self.kept = self.values()
+        cells[number] = added(cells[number], values) if number in cells else values
 
     def pack(self) -> None:
         """Keep bytes."""
         if not isinstance(self.kept, bytes):
-            values = {number: counts.packed() for number, counts in self}
-            self.kept = zlib.compress(marshal.dumps(values), FASTEST)
+            self.kept = zlib.compress(marshal.dumps(self.kept), FASTEST)
 
-    def _values(self) -> dict[int, Packed]:
-        assert isinstance(self.kept, bytes)
+    def values(self) -> dict[int, Packed]:
+        if not isinstance(self.kept, bytes):
+            return self.kept
         values: dict[int, Packed] = marshal.loads(zlib.decompress(self.kept))  # ours: it never left this process
         return values
 
@@ -72,8 +58,8 @@ def united(stretches: Sequence[Stretch]) -> Stretch:
     """Return one stretch, packed, of some that follow each other; they are used up."""
     first, *others = stretches
     for other in others:
-        for number, counts in other:
-            first.add(number, counts)
+        for number, values in other:
+            first.add(number, values)
     first.pack()
     return first
 
@@ -137,19 +123,19 @@ class Grid:
         """Let a stretch begin at this edge for ever."""
         self.kept.add(round(moment, 3))
 
-    def add(self, place: int, key: Key, counts: Counts) -> None:
-        """Add what a key counted in the stretch of a number; `counts` becomes a part of it, or stays as it is."""
+    def add(self, place: int, key: Key, values: Packed) -> None:
+        """Add what a key counted in the stretch of a number."""
         self.open.add(place)
-        self.stretches[place].add(self.numbers.setdefault(key, len(self.numbers)), counts)
+        self.stretches[place].add(self.numbers.setdefault(key, len(self.numbers)), values)
 
-    def put(self, key: Key, began: float, ended: float, counts: Counts) -> None:
+    def put(self, began: float, ended: float, cells: Iterable[tuple[Key, Packed]]) -> None:
         """Add what was counted between two moments, in the stretch of its middle, or in all whose middles it covers."""
         if not self:
             return
         first, last = self.covered(began, ended)
-        parts = counts.dealt(last - first + 1) if last > first else [counts]
-        for place, part in enumerate(parts, first):
-            self.add(place, key, part)
+        for key, values in cells:
+            for place, part in enumerate(dealt_out(values, last - first + 1), first):
+                self.add(place, key, part)
 
     def covered(self, began: float, ended: float) -> tuple[int, int]:
         """Return the first and the last stretch that what was counted between two moments belongs to."""
@@ -201,4 +187,4 @@ class Grid:
         """Yield what there is, the earliest first: the number of the stretch, the key, what it counted."""
         keys = list(self.numbers)
         for place, stretch in enumerate(self.stretches):
-            yield from ((place, keys[number], counts) for number, counts in stretch)
+            yield from ((place, keys[number], Counts.unpacked(values)) for number, values in stretch)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from gaggle import units
-from gaggle._core import Total
+from gaggle._core import Interval, Total
 from gaggle.metrics import Snapshot
 from gaggle.protocol import Work
 from gaggle.report.model import EngineHealth
@@ -40,9 +40,21 @@ class Ledger:
         self.counted, self.ramp = Total(), Total()
         self.shares: dict[str, Share] = {}  # by the worker's own name
 
-    def add(self, node: str, parts: Sequence[bytes], began: float, ended: float, is_ramp: bool = False) -> None:
-        """Count a worker's delta (packed snapshots), of a stretch of time in unix seconds. Raises ValueError."""
-        requests = sum(map((self.ramp if is_ramp else self.counted).add, parts))
+    def add(
+        self,
+        node: str,
+        parts: Sequence[bytes],
+        began: float,
+        ended: float,
+        is_ramp: bool = False,
+        interval: Interval | None = None,
+    ) -> None:
+        """Count a worker's delta (packed snapshots), of a stretch of time in unix seconds; its interval gets it too.
+
+        Raises ValueError.
+        """
+        total = self.ramp if is_ramp else self.counted
+        requests = sum(total.add(part, interval) for part in parts)
         self.shares.setdefault(node, Share()).last.append((began, max(began, ended), requests))
 
     def measured(self, was_reset: bool) -> Snapshot:

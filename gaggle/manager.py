@@ -6,7 +6,7 @@ know in `news`; whoever drives the manager empties both after each call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -105,6 +105,7 @@ class Manager:
         self.nodes: dict[str, Node] = {}  # by the worker's own name
         self.peers: dict[bytes, Node] = {}  # by the newest session of each, also when that has ended
         self.unassigned = plan.blocks(terms.plan.users, terms.expect)
+        self.users_held = terms.plan.users  # by workers, as of the last tick
         self.state = "gathering"  # running, stopping, ended
         self.outbox: list[tuple[bytes, Message]] = []
         self.news: list[News] = []
@@ -260,8 +261,9 @@ class Manager:
     def warn_of_neighbours(self, node: Node) -> None:
         """Two workers on the same cores slow each other down, and the numbers of both."""
         for other in self.nodes.values():
-            shared = set(other.hello.cores) & set(node.hello.cores)
-            if other is not node and other.peer and other.hello.boot == node.hello.boot and shared:
+            if other is node or not other.peer or other.hello.boot != node.hello.boot:
+                continue
+            if shared := set(other.hello.cores) & set(node.hello.cores):
                 self.line("WARN", f"workers {other.number} and {node.number} share {len(shared)} cores of one machine")
 
     def heard_ready(self, node: Node, message: Ready, now_ns: int) -> None:
@@ -528,6 +530,8 @@ class Manager:
             self.rebalance(now_ns)
         elif self.state == "stopping":
             self.give_up_if_late(now_ns)
+        if self.terms.throttle and self.state != "gathering":  # not at each beat: a thousand workers beat a second
+            self.users_held = sum(node.users for node in self.nodes.values())
         self.finish_if_done(now_ns)
 
     def is_over(self, now_ns: int) -> bool:
@@ -536,8 +540,7 @@ class Manager:
 
     def throttle_of(self, node: Node) -> float:
         """Return how many requests a second a worker may start: its share by users, of which all have the same."""
-        held = sum(block.count for _, block in self.owners()) if self.state != "gathering" else self.terms.plan.users
-        return self.terms.throttle * sum(block.count for block in node.blocks) / max(held, 1)
+        return self.terms.throttle * node.users / max(self.users_held, 1) if self.terms.throttle else 0.0
 
     def start_if_complete(self, now_ns: int) -> None:
         """Give the go-ahead when all expected workers are ready, or those there suffice and the wait is over."""
@@ -642,12 +645,6 @@ class Manager:
         node = self.peers.get(peer)
         if node is not None:
             node.peer = None
-
-    def owners(self) -> Iterator[tuple[Node, Block]]:
-        """Yield who has which users."""
-        for node in self.nodes.values():
-            for block in node.blocks:
-                yield node, block
 
     def say(self, node: Node, message: Message) -> None:
         if node.peer is not None:

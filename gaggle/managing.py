@@ -221,9 +221,8 @@ class Managing:
     def count(self, news: Counted) -> None:
         """Add what a worker has counted; only then may it forget it."""
         try:
-            self.ledger.add(news.node, news.parts, news.began, news.ended, news.is_ramp)
-            if self.recorder.has_begun:
-                self.recorder.take(*self.stretch(news), news.parts)
+            interval = self.recorder.interval(*self.stretch(news))
+            self.ledger.add(news.node, news.parts, news.began, news.ended, news.is_ramp, interval)
         except ValueError as error:
             self.incident("loss", f"a worker sent counts that cannot be read: {error}")
             self.outcome.is_incomplete = True

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import sub
 
-from gaggle._core import KIND_REQUEST, Total
+from gaggle._core import KIND_REQUEST, Interval
 from gaggle.metrics import Row, Snapshot
 from gaggle.series import Series
 
-SECOND, QUARTER = 1.0, 0.25
+SECOND = 1.0
 SLACK = 0.001  # edges of the series are whole milliseconds
 
 
@@ -80,7 +80,7 @@ class Recorder:
     series: Series = field(default_factory=lambda: Series(0.0))
     has_begun: bool = False
     seen: Snapshot = field(default_factory=Snapshot.empty)
-    taken: dict[tuple[int, int], Total] = field(default_factory=dict)  # by quarters of a second, from when to when
+    taken: dict[tuple[int, int], Interval] = field(default_factory=dict)  # by the second it begins with, and how many
 
     def begin(self, at: float) -> None:
         """Let the run begin."""
@@ -96,21 +96,24 @@ class Recorder:
         if self.has_begun:
             self.series.put(began, ended, delta)
 
-    def take(self, began: float, ended: float, parts: Iterable[bytes]) -> None:
-        """Take packed snapshots of what was counted between two moments; the next `turn` puts them into the series.
+    def interval(self, began: float, ended: float) -> Interval | None:
+        """Return what takes what was counted between two moments; the next `turn` puts it into the series.
 
-        What many workers have counted in the same quarters of a second is added up first. Raises ValueError.
+        What many workers have counted in the same second, to half of one, goes into the same. None before the run.
         """
-        total = self.taken.setdefault((round(began / QUARTER), round(ended / QUARTER)), Total())
-        for part in parts:
-            total.add(part)
+        if not self.has_begun:
+            return None
+        seconds = max(1, round((ended - began) / SECOND))
+        first = round(((began + ended) / 2 - self.series.start) / SECOND - seconds / 2)
+        return self.taken.setdefault((first, seconds), Interval())
 
     def turn(self, now: float, users: int, busy: float = 0.0) -> None:
         """End the present second, with so many users at work. What was counted in it may come later."""
         if self.has_begun:
             self.series.extend(now, users, round(busy, 4))
-        for (began, ended), total in self.taken.items():
-            self.series.put(began * QUARTER, ended * QUARTER, Snapshot.read(total))
+        for (first, seconds), interval in self.taken.items():
+            began = self.series.start + first * SECOND
+            self.series.take(began, began + seconds * SECOND, interval)
         self.taken.clear()
 
     def note(self, now: float, total: Snapshot, busy: float = 0.0) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from gaggle._core import KIND_REQUEST
-from gaggle.counts import Counts
+from collections.abc import Iterable
+
+from gaggle._core import KIND_REQUEST, Interval
+from gaggle.counts import Counts, Packed
 from gaggle.grid import Grid, Point
 from gaggle.metrics import AGGREGATED, Key, Snapshot
 
@@ -71,7 +73,7 @@ class Series:
         self.whole.extend(to)
         self.named.extend(to)
         if self.whole:
-            self.whole.add(len(self.whole) - 1, WHOLE, Counts(users=users, busy=busy))
+            self.whole.add(len(self.whole) - 1, WHOLE, Counts(users=users, busy=busy).packed())
 
     def reset(self) -> None:
         """Let what the report counts begin at the end of the series."""
@@ -81,14 +83,24 @@ class Series:
 
     def put(self, began: float, ended: float, delta: Snapshot) -> None:
         """Add what was counted between two moments (unix seconds), which may be long ago."""
-        whole = Counts(lag=delta.lag.copy())
+        whole, named = Counts(lag=delta.lag.copy()), []
         for row in delta.rows.values():
             if row.key.kind == KIND_REQUEST and (row.count or row.failed or row.forgiven or row.bytes_out):
                 counts = Counts.of(row)
                 whole.merge(counts)
-                self._put_named(row.key, began, ended, counts)
-        self.whole.put(WHOLE, began, ended, whole)
+                named.append((row.key, counts.packed()))
+        self._put(began, ended, whole, named)
 
-    def _put_named(self, key: Key, began: float, ended: float, counts: Counts) -> None:
-        self.named.put(key, began, ended, counts)
+    def take(self, began: float, ended: float, interval: Interval) -> None:
+        """Add what is in an interval."""
+        named = (
+            (Key(KIND_REQUEST, label, name), (count, failures, bytes_in, bytes_out, times, b"", 0, 0.0))
+            for label, name, count, failures, bytes_in, bytes_out, times in interval.rows()
+            if count or failures or bytes_out
+        )
+        self._put(began, ended, Counts(*interval.whole()), named)
+
+    def _put(self, began: float, ended: float, whole: Counts, named: Iterable[tuple[Key, Packed]]) -> None:
+        self.whole.put(began, ended, [(WHOLE, whole.packed())])
+        self.named.put(began, ended, named)
         self.named.most = max(LEAST_NAMED, min(MOST_NAMED, MOST_CELLS // max(1, len(self.named.numbers))))

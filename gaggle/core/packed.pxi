@@ -11,6 +11,11 @@ cdef extern from *:
 
 cdef int64_t TOTAL_MOST = <int64_t>1 << 62      # of any sum
 
+cdef inline int64_t total_sum(int64_t a, int64_t b) noexcept:
+    # No sum leaves the range: a worker that says nonsense for long must not make it wrap around.
+    return min(max(a + b, -TOTAL_MOST), TOTAL_MOST)
+
+
 cdef enum:
     PACKED_HEAD = 15                    # bytes: magic, version, how many numbers, bytes of the texts
     PACKED_VERSION = 2

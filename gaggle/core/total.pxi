@@ -7,10 +7,6 @@ cdef enum:
     TOTAL_ROWS = 10_000        # names, more than twice what an engine may have; then one "(other)" row a kind
     TOTAL_ERRORS = 10_000      # distinct (row, text); then one "(other)"
 
-cdef inline int64_t total_sum(int64_t a, int64_t b) noexcept:
-    # No sum leaves the range: a worker that says nonsense for long must not make it wrap around.
-    return min(max(a + b, -TOTAL_MOST), TOTAL_MOST)
-
 
 cdef class TotalRow:
     """One name."""
@@ -92,8 +88,8 @@ cdef class Total:
     def __cinit__(self):
         self.table, self.mistakes, self.own, self.late = {}, {}, {}, Histogram()
 
-    def add(self, bytes data not None):
-        """Add a packed snapshot; return how many requests have come to an end in it.
+    def add(self, bytes data not None, Interval interval=None):
+        """Add a packed snapshot, and what requests counted to an interval; return how many have come to an end in it.
 
         Raises ValueError for anything but what `Snapshot.pack` of this version makes.
         """
@@ -108,11 +104,13 @@ cdef class Total:
         if times is NULL:
             raise MemoryError()
         try:
-            return self.add_packed(packed, rows, errors, times)
+            return self.add_packed(packed, rows, errors, times, interval)
         finally:
             free(times)
 
-    cdef int64_t add_packed(self, Packed packed, int64_t rows, int64_t errors, PackedTimes* times) except -1:
+    cdef int64_t add_packed(
+        self, Packed packed, int64_t rows, int64_t errors, PackedTimes* times, Interval interval
+    ) except -1:
         cdef dict fresh_rows = {}, fresh_errors = {}
         self.stamp += 1
         packed.times(packed.numbers[2], times)
@@ -124,10 +122,13 @@ cdef class Total:
         packed.end()
         # All was looked at, and nothing changed but stamps. Now it is added, and only memory can fail.
         packed_add(self.late, times)
+        if interval is not None:
+            packed_add(interval.late, times)
         self.add_gauges(packed.numbers + 3)
         self.admit_rows(fresh_rows)
         cdef int64_t requests = 0
-        cdef const int64_t* rest = total_add_rows(found, packed.numbers + PACKED_FIRST, times + 1, &requests)
+        cdef const int64_t* rest = packed.numbers + PACKED_FIRST
+        rest = total_add_rows(found, rest, times + 1, interval, &requests)
         self.add_errors(found_errors, rest)
         self.add_meters(meters)
         return requests
@@ -265,7 +266,7 @@ cdef class Total:
 
 
 cdef const int64_t* total_add_rows(
-    list rows, const int64_t* numbers, const PackedTimes* times, int64_t* requests
+    list rows, const int64_t* numbers, const PackedTimes* times, Interval interval, int64_t* requests
 ) except NULL:
     # Add to each row its numbers and histograms; return what comes after these numbers. Counts `requests` that ended.
     cdef TotalRow row
@@ -275,6 +276,8 @@ cdef const int64_t* total_add_rows(
         row.add(numbers + 3, numbers + PACKED_ROW, times)
         if numbers[0] == KIND_REQUEST:
             requests[0] = total_sum(requests[0], numbers[3 + ANSWERED] + numbers[3 + BROKEN])
+            if interval is not None:
+                interval.add(row, row.words, numbers + 3, times)
         times += 2
         numbers += PACKED_ROW + 2 * numbers[PACKED_ROW - 3]
     return numbers

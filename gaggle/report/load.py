@@ -216,7 +216,7 @@ def _grid(data: Data, most: int) -> Grid:
     for row in data["rows"]:
         key = Key(KIND_REQUEST, _text(row["method"]), _text(row["name"]))
         for place, counts in _cells(row, len(grid)):
-            grid.add(place, key, counts)
+            grid.add(place, key, counts.packed())
     grid.pack()
     return grid
 

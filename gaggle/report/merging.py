@@ -94,7 +94,7 @@ def _grid(grids: Sequence[Grid], measured_from: float) -> Grid:
         users.update(_add(made, grid))
         made.pack()
     for place, most in (+users).items():
-        made.add(place, WHOLE, Counts(users=most))
+        made.add(place, WHOLE, Counts(users=most).packed())
     return made
 
 
@@ -105,9 +105,7 @@ def _add(made: Grid, grid: Grid) -> dict[int, int]:
         began, ended = grid.edges[place], grid.edges[place + 1]
         at = made.find((began + ended) / 2)
         users[at] = max(users.get(at, 0), counts.users)
-        copy = Counts()
-        copy.merge(replace(counts, users=0))
-        made.put(key, began, ended, copy)
+        made.put(began, ended, [(key, replace(counts, users=0).packed())])
     return users
 
 

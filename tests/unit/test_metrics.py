@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from random import Random
@@ -25,9 +26,11 @@ from gaggle._core import (
     KIND_USER,
     Arena,
     Histogram,
+    Interval,
     Total,
     pack_numbers,
 )
+from gaggle.counts import Counts
 from gaggle.meters import Meter
 from gaggle.metrics import COUNTERS, HEAD, MOST, ErrorRow, Key, Row, Snapshot
 
@@ -516,6 +519,48 @@ def test_a_total_is_what_merging_gives(parts: list[Snapshot]) -> None:
 
         assert ended == sum(row.count for row in part.requests())
         assert Snapshot.read(total) == merged
+
+
+@settings(deadline=None)
+@given(st.lists(snapshots, max_size=6))
+def test_an_interval_has_what_requests_counted(parts: list[Snapshot]) -> None:
+    """Of both totals that a manager keeps, name by name and together."""
+    interval, totals = Interval(), (Total(), Total())
+
+    for number, part in enumerate(parts):
+        totals[number % 2].add(part.pack(), interval)
+
+    merged = sum(parts, Snapshot())
+    assert counted_in(interval) == {row.key: Counts.of(row) for row in merged.requests()}
+    assert Counts(*interval.whole()) == replace(Counts.of(merged.total(KIND_REQUEST)), lag=merged.lag)
+
+
+def counted_in(interval: Interval) -> dict[Key, Counts]:
+    found: dict[Key, Counts] = {}
+    for label, name, count, failures, bytes_in, bytes_out, times in interval.rows():
+        counts = Counts.unpacked((count, failures, bytes_in, bytes_out, times, b"", 0, 0.0))
+        found.setdefault(Key(KIND_REQUEST, label, name), Counts()).merge(counts)
+    return found
+
+
+def test_an_interval_of_many_long_histograms_is_exact(rng: Random) -> None:
+    """It keeps them as they come only as long as they are few."""
+    parts = [snapshot(Row(GET, times=histogram(*latencies(rng, 3_000)))) for _ in range(40)]
+    interval, total = Interval(), Total()
+
+    for part in parts:
+        total.add(part.pack(), interval)
+
+    assert counted_in(interval)[GET].times == reduce(add, parts).rows[GET].times
+
+
+def test_what_a_total_refuses_is_in_no_interval() -> None:
+    interval, good = Interval(), snapshot(Row(GET, 1, 1, times=histogram(5))).pack()
+
+    with pytest.raises(ValueError, match="histogram"):
+        Total().add(good[:-1] + b"\x03", interval)
+
+    assert interval.rows() == []
 
 
 def test_what_is_read_of_a_total_stays_as_it_was() -> None:

@@ -149,7 +149,7 @@ def test_a_grid_never_has_more_stretches_than_it_may_and_covers_all(lengths, mos
     for length in lengths:
         at += length
         grid.extend(at)
-        grid.put(HOME, at - length, at, Counts(count=1))
+        grid.put(at - length, at, [(HOME, Counts(count=1).packed())])
 
     assert len(grid) <= most
     assert grid.end == pytest.approx(at, abs=0.01)
