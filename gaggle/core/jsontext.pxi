@@ -40,33 +40,43 @@ cdef inline int jsontext_bytes(JsonText* text, bytes data) except -1:
     return jsontext_put(text, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
 
 
+cdef extern from *:
+    """
+    static const char jsontext_pairs[] =
+        "00010203040506070809" "10111213141516171819" "20212223242526272829" "30313233343536373839"
+        "40414243444546474849" "50515253545556575859" "60616263646566676869" "70717273747576777879"
+        "80818283848586878889" "90919293949596979899";
+    """
+    const char* jsontext_pairs
+
+
 cdef int jsontext_number(JsonText* text, int64_t number) except -1:
     """Add a whole number."""
-    cdef char digits[20]
-    cdef int at = 20
+    cdef char digits[22]
+    cdef int at = 22
     cdef uint64_t rest = <uint64_t>(-number) if number < 0 else <uint64_t>number
-    while True:
+    while rest >= 10:
+        at -= 2
+        memcpy(digits + at, jsontext_pairs + 2 * (rest % 100), 2)
+        rest //= 100
+    if rest or at == 22:
         at -= 1
-        digits[at] = c'0' + <char>(rest % 10)
-        rest //= 10
-        if not rest:
-            break
+        digits[at] = c'0' + <char>rest
     if number < 0:
-        jsontext_put(text, b"-", 1)
-    return jsontext_put(text, digits + at, 20 - at)
+        at -= 1
+        digits[at] = c'-'
+    return jsontext_put(text, digits + at, 22 - at)
 
 
 cdef int jsontext_micros(JsonText* text, int64_t us) except -1:
     """Add a moment of so many microseconds, at least 0, in seconds: "12.000345"."""
     cdef char digits[7]
     cdef int64_t rest = us % 1_000_000
-    cdef int at = 7
     jsontext_number(text, us // 1_000_000)
-    while at > 1:
-        at -= 1
-        digits[at] = c'0' + <char>(rest % 10)
-        rest //= 10
     digits[0] = c'.'
+    memcpy(digits + 1, jsontext_pairs + 2 * (rest // 10_000), 2)
+    memcpy(digits + 3, jsontext_pairs + 2 * (rest // 100 % 100), 2)
+    memcpy(digits + 5, jsontext_pairs + 2 * (rest % 100), 2)
     return jsontext_put(text, digits, 7)
 
 

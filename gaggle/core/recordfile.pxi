@@ -136,12 +136,14 @@ cdef class RecordFile(Timer):
 
     cdef bint begin_writing(self) noexcept:
         """Take the lock for all that is in the buffer now; False when another engine has it."""
-        if self.has_lock and flock(self.fd, LOCK_EX | LOCK_NB) and errno == EAGAIN:
+        cdef bint is_alone = self.has_lock and not flock(self.fd, LOCK_EX | LOCK_NB)
+        if self.has_lock and not is_alone and errno == EAGAIN:
             return False
         self.due, self.records_due, self.sent = self.text.length, self.records, 0
         if self.is_regular and self.has_lock:
             self.end = recordfile_seek(self.fd, 0, 2)
-            self.cut_back()
+            if is_alone:           # not every file system has locks
+                self.cut_back()
         return True
 
     cdef void cut_back(self) noexcept:

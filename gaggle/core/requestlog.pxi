@@ -44,7 +44,7 @@ cdef class RequestLog:
         jsontext_put(text, b',"body":', 8)
         self.put_body(text, request.prepared)
         jsontext_put(text, b',"final_url":', 13)
-        jsontext_str(text, response.location.text)
+        jsontext_bytes(text, requestlog_url(response.location))
         self.put_result(text, response.hops is not None, response.elapsed_ns, response.first_byte_ns, response.status)
         return self.put_verdict(text, response.fault, is_update)
 
@@ -136,11 +136,18 @@ cdef bytes requestlog_known(Prepared prepared):
             jsontext_put(&text, b',"method":', 10)
             jsontext_str(&text, prepared.method)
             jsontext_put(&text, b',"url":', 7)
-            jsontext_str(&text, prepared.url.text)
+            jsontext_bytes(&text, requestlog_url(prepared.url))
             prepared.logged = text.data[:text.length]
         finally:
             free(text.data)
     return prepared.logged
+
+
+cdef bytes requestlog_url(Url url):
+    """Return a URL as a JSON string."""
+    if url.logged is None:
+        url.logged = requestlog_string(url.text)
+    return url.logged
 
 
 cdef bytes requestlog_headers(HeaderList headers):

@@ -184,6 +184,7 @@ cdef class Url:
     cdef readonly str path
     cdef readonly str target
     cdef readonly str text
+    cdef bytes logged              # as the request log has it
 
     def __init__(self):
         raise TypeError("a Url is made by Url.parse(text)")
