@@ -89,7 +89,7 @@ def test_logs_begin_anew_and_are_announced(run_gaggle: RunGaggle, server: Server
 
 
 def test_stdout_is_the_logs_alone(run_gaggle: RunGaggle, server: Server) -> None:
-    result = run_gaggle(VISITOR, "-u", 2, "-t", "1s", "--hatch-rate", 1000, "--request-log", "-")
+    result = run_gaggle(VISITOR, "-u", 2, "-t", "2s", "--hatch-rate", 1000, "--request-log", "-")
 
     assert result.returncode == 0, result
     found = [json.loads(line) for line in result.stdout.splitlines()]
