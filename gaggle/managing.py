@@ -221,7 +221,7 @@ class Managing:
     def count(self, news: Counted) -> None:
         """Add what a worker has counted; only then may it forget it."""
         try:
-            interval = self.recorder.interval(*self.stretch(news))
+            interval = self.recorder.interval(*self.stretch(news)) if self.recorder.has_begun else None
             self.ledger.add(news.node, news.parts, news.began, news.ended, news.is_ramp, interval)
         except ValueError as error:
             self.incident("loss", f"a worker sent counts that cannot be read: {error}")

@@ -96,13 +96,11 @@ class Recorder:
         if self.has_begun:
             self.series.put(began, ended, delta)
 
-    def interval(self, began: float, ended: float) -> Interval | None:
+    def interval(self, began: float, ended: float) -> Interval:
         """Return what takes what was counted between two moments; the next `turn` puts it into the series.
 
-        What many workers have counted in the same second, to half of one, goes into the same. None before the run.
+        What many workers have counted in the same second, to half of one, goes into the same.
         """
-        if not self.has_begun:
-            return None
         seconds = max(1, round((ended - began) / SECOND))
         first = round(((began + ended) / 2 - self.series.start) / SECOND - seconds / 2)
         return self.taken.setdefault((first, seconds), Interval())

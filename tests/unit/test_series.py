@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaggle import series as module
-from gaggle._core import KIND_REQUEST, KIND_TASK, Histogram
+from gaggle._core import KIND_REQUEST, KIND_TASK, Histogram, Total
 from gaggle.counts import Counts, dealt
 from gaggle.grid import Grid
 from gaggle.metrics import Key, Row, Snapshot
@@ -196,6 +196,31 @@ def test_the_recorder_notes_what_was_added_and_tells_who_looks_on():
     assert [point.counts.count for point in recorder.series.points] == [1, 2]
     assert told[0].at == T0 + 2.0
     assert told[0].measured.rows[HOME].count == 2
+
+
+SENT = [
+    ([(0.0, 1.0)], [1, 0, 0, 0], "a worker's second"),
+    ([(0.4, 1.4), (0.45, 1.45)], [2, 0, 0, 0], "more of the first second than of the next"),
+    ([(0.6, 1.6), (1.1, 2.1)], [0, 2, 0, 0], "two workers, in the second that both had most of"),
+    ([(0.0, 4.0)], [1, 1, 1, 1], "a worker that was silent"),
+    ([(2.95, 3.15)], [0, 0, 0, 1], "what was left at the end"),
+]
+
+
+@pytest.mark.parametrize(("stretches", "counts", "why"), SENT)
+def test_what_workers_send_is_put_into_the_seconds_in_which_it_was_counted(stretches, counts, why):
+    recorder, total = Recorder(), Total()
+    recorder.begin(T0)
+    for second in range(4):
+        recorder.turn(T0 + second + 1, users=1)
+
+    for began, ended in stretches:
+        sent = counted(*[5_000] * (4 if ended - began > 3 else 1))
+        total.add(sent.pack(), recorder.interval(T0 + began, T0 + ended))
+    recorder.turn(T0 + 4, users=1)
+
+    assert [point.counts.count for point in recorder.series.points] == counts, why
+    assert [point.counts.times.total for point in recorder.series.of(HOME)] == counts, why
 
 
 def test_after_a_reset_the_points_have_what_the_report_has():
