@@ -188,7 +188,7 @@ cdef class Pump:
     cdef int log(self, Response response) except -1:
         """A request has ended. Per request, where there is a log."""
         response.is_logged = True
-        if self.request_log is not None and self.request_log.takes(response.origin.client):
+        if self.request_log is not None and self.request_log.takes(response.client):
             response.is_sampled = True
             self.request_log.put(response, False)
         if self.error_log is not None and response.fault is not None:

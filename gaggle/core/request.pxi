@@ -129,10 +129,6 @@ cdef class Request(Promise):
         self.resends += 1
         return self.send_fast()
 
-    cdef HeaderList first_headers(self):
-        """Return the headers of the first hop."""
-        return self.prepared.headers if self.prepared.headers is not None else self.client.header_list()
-
     cdef tuple sent_now(self):
         """Return what this hop has sent: (method, URL, head, body or None)."""
         cdef bytes head = request_head(self).partition(b"\r\n")[2]
@@ -304,7 +300,7 @@ cdef class Request(Promise):
     cdef inline void claim(self, Response response) noexcept:
         """Let the logs find whose response it is."""
         if self.pump.is_watched:
-            response.origin = self
+            response.client, response.started_ns = self.client, self.started_ns
 
     cdef int finish(self, Response response, int64_t pause_ns=0) except -1:
         """Hand the response over, now or after a pause."""

@@ -33,16 +33,17 @@ cdef class RequestLog:
 
     cdef int put(self, Response response, bint is_update) except -1:
         """Log a request that has ended; again, as an update, when it is judged otherwise later."""
-        cdef Request request = response.origin
+        cdef Prepared prepared = response.prepared
+        cdef HeaderList headers = prepared.headers
         cdef JsonText* text = self.begin()
         if text == NULL:
             return 0
-        self.put_moment(text, request.started_ns, request.client.number)
-        jsontext_bytes(text, requestlog_known(request.prepared))
+        self.put_moment(text, response.started_ns, response.client.number)
+        jsontext_bytes(text, requestlog_known(prepared))
         jsontext_put(text, b',"headers":', 11)
-        jsontext_bytes(text, requestlog_headers(request.first_headers()))
+        jsontext_bytes(text, requestlog_headers(response.client.header_list() if headers is None else headers))
         jsontext_put(text, b',"body":', 8)
-        self.put_body(text, request.prepared)
+        self.put_body(text, prepared)
         jsontext_put(text, b',"final_url":', 13)
         jsontext_bytes(text, requestlog_url(response.location))
         self.put_result(text, response.hops is not None, response.elapsed_ns, response.first_byte_ns, response.status)

@@ -32,7 +32,9 @@ cdef class Response:
     cdef Decoder decoder           # of a stream
     cdef Headers fields
     cdef bytes content_bytes       # the body, once asked for; of a stream, what came behind the last piece, as it came
-    cdef Request origin            # where there are logs
+    # Where there are logs. Not the request itself: it holds its response, and only the collector would free the two.
+    cdef Client client
+    cdef int64_t started_ns
     cdef bint is_logged            # the logs have it: what changes from now on is an update
     cdef bint is_sampled           # the request log has it
     cdef readonly tuple sent       # (method, URL, head, body or None) of this hop, where it is kept: a debug log, a trace
@@ -186,7 +188,7 @@ cdef class Response:
     @property
     def user(self):
         """Whose request it was; None unless there is a log that needs it."""
-        return None if self.origin is None else self.origin.client
+        return self.client
 
     @property
     def task(self):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import gc
 import io
 import json
 import os
@@ -109,6 +110,24 @@ def test_a_redirect_is_one_request_with_two_urls(engine: EngineLoop, server: Ser
     (line,) = logged.read("request")
     assert (line["url"], line["final_url"]) == (f"{server.url}/redirect/2", f"{server.url}/redirect/0")
     assert line["redirected"]
+
+
+def test_a_logged_request_is_not_left_to_the_collector(engine: EngineLoop, tmp_path: Path) -> None:
+    """It and its answer held each other: two objects a request, and a log that cost three times what it had to."""
+    logged = Logged(engine, tmp_path)
+
+    async def ask(times: int) -> None:
+        for _ in range(times):
+            await logged.user.get("/")
+
+    gc.collect()
+    gc.disable()
+    try:
+        engine.run(ask(100))
+        assert gc.collect() < 100
+    finally:
+        gc.enable()
+    assert len(logged.read("request")) == 100
 
 
 def test_what_the_load_test_decides_later_is_an_update(engine: EngineLoop, tmp_path: Path) -> None:
