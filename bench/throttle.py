@@ -40,6 +40,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12.0, metavar="S", help="how long each is watched (12)")
     parser.add_argument("--no-file", action="store_true", help="write nothing into bench/results")
     options = parser.parse_args()
+    if options.seconds <= WINDOW_SECONDS:
+        parser.error(f"--seconds {options.seconds:g}: more than {WINDOW_SECONDS:g}, or no stretch of those is in it")
     options.settle, options.window = SETTLING_SECONDS, options.seconds
     lines, fine = [], True
     for rate in map(int, options.rates.split(",")):

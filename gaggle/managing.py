@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from gaggle import limits, manager, parcel, units
+from gaggle import limits, manager, packing, parcel, units
 from gaggle.boot import boot_id, boot_ns
 from gaggle.errors import LoadTestError, ProtocolError
 from gaggle.joining import Token, address_for_others, join_command, remove_token, write_token
@@ -345,8 +345,8 @@ class Managing:
                 is_incomplete=self.outcome.is_incomplete,
                 incidents=tuple(self.incidents),
                 notes=tuple(self.notes),
-                total=Snapshot.read(self.ledger.counted).pack(),
-                ramp=Snapshot.read(self.ledger.ramp).pack(),
+                total=packing.pack(Snapshot.read(self.ledger.counted)),
+                ramp=packing.pack(Snapshot.read(self.ledger.ramp)),
                 shares=shares_of(self.ledger),
             )
         )

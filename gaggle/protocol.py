@@ -18,7 +18,7 @@ Number = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 Difference = Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)]
 Real = Annotated[float, msgspec.Meta(ge=-1e12, le=1e12)]  # and so no NaN, nor anything infinite
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
-Rate = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+Rate = Seconds  # a second
 Data = Annotated[bytes, msgspec.Meta(max_length=1_000_000)]
 
 

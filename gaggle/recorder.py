@@ -12,6 +12,7 @@ from gaggle.metrics import Row, Snapshot
 from gaggle.series import Series
 
 SECOND = 1.0
+SPARE = 4  # intervals that are kept to be filled again: as many as are open at once
 SLACK = 0.001  # edges of the series are whole milliseconds
 
 
@@ -81,6 +82,7 @@ class Recorder:
     has_begun: bool = False
     seen: Snapshot = field(default_factory=Snapshot.empty)
     taken: dict[tuple[int, int], Interval] = field(default_factory=dict)  # by the second it begins with, and how many
+    spare: list[Interval] = field(default_factory=list)  # emptied
 
     def begin(self, at: float) -> None:
         """Let the run begin."""
@@ -103,7 +105,9 @@ class Recorder:
         """
         seconds = max(1, round((ended - began) / SECOND))
         first = round(((began + ended) / 2 - self.series.start) / SECOND - seconds / 2)
-        return self.taken.setdefault((first, seconds), Interval())
+        if (first, seconds) not in self.taken:
+            self.taken[first, seconds] = self.spare.pop() if self.spare else Interval()
+        return self.taken[first, seconds]
 
     def turn(self, now: float, users: int, busy: float = 0.0) -> None:
         """End the present second, with so many users at work. What was counted in it may come later."""
@@ -112,6 +116,7 @@ class Recorder:
         for (first, seconds), interval in self.taken.items():
             began = self.series.start + first * SECOND
             self.series.take(began, began + seconds * SECOND, interval)
+        self.spare = [*self.spare, *self.taken.values()][:SPARE]
         self.taken.clear()
 
     def note(self, now: float, total: Snapshot, busy: float = 0.0) -> None:

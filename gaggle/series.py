@@ -92,13 +92,14 @@ class Series:
         self._put(began, ended, whole, named)
 
     def take(self, began: float, ended: float, interval: Interval) -> None:
-        """Add what is in an interval."""
+        """Add what is in an interval, and empty it."""
+        whole, rows = interval.take()
         named = (
             (Key(KIND_REQUEST, label, name), (count, failures, bytes_in, bytes_out, times, b"", 0, 0.0))
-            for label, name, count, failures, bytes_in, bytes_out, times in interval.rows()
+            for label, name, count, failures, bytes_in, bytes_out, times in rows
             if count or failures or bytes_out
         )
-        self._put(began, ended, Counts(*interval.whole()), named)
+        self._put(began, ended, Counts(*whole), named)
 
     def _put(self, began: float, ended: float, whole: Counts, named: Iterable[tuple[Key, Packed]]) -> None:
         self.whole.put(began, ended, [(WHOLE, whole.packed())])

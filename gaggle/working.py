@@ -21,6 +21,7 @@ from gaggle.joining import NoToken, find_token
 from gaggle.logs import LOGGER
 from gaggle.metrics import Snapshot
 from gaggle.options import usable_cores
+from gaggle.packing import pack
 from gaggle.plan import Block, Plan
 from gaggle.policy import settings_of
 from gaggle.protocol import Exit, Hello, Message, Stop, Welcome, Work, decode_manager, encode
@@ -401,7 +402,7 @@ class Working:
 
 def parts_of(snapshot: Snapshot) -> list[bytes]:
     """Return a snapshot as packed snapshots that fit into a message each, and add up to it."""
-    packed = snapshot.pack()
+    packed = pack(snapshot)
     if len(packed) <= LARGEST_PART or not snapshot.can_be_halved:
         return [packed]
     return [part for half in snapshot.halves() for part in parts_of(half)]

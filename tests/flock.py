@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from processes import Process, eventually, lasting
 from runs import Gaggle, Result, clean_environment
@@ -38,7 +39,7 @@ class Worker(Gaggle):
 
 
 class Flock:
-    """The nodes of one gaggle. `env` keeps its join token from those of other gaggles of this machine."""
+    """The nodes of one gaggle, while a `with` lasts. `env` keeps its join token from those of others here."""
 
     def __init__(self, load_test: Path, folder: Path) -> None:
         self.load_test, self.folder = load_test, folder
@@ -47,6 +48,13 @@ class Flock:
         self.env = {"XDG_RUNTIME_DIR": str(self.runtime)}
         self.nodes: list[Gaggle] = []
         self.port = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None:
+        left = self.end()
+        assert kind or not left, f"left behind: {left}"
 
     def manager(self, *arguments: object, port: int = 0, host: str = "127.0.0.1", waits: bool = True) -> Gaggle:
         """Start a manager on a free port; return it when it listens."""

@@ -7,7 +7,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 import struct
 import zlib
@@ -296,6 +296,12 @@ cdef class Histogram:
         histogram_fill(at, end, self.touched, self.cells)
         self.total += total
         return 0
+
+    cdef void wipe(self) noexcept:
+        # Count nothing, with the chunks that are there: for who fills it again, and settles it before others see it.
+        if self.total:
+            memset(self.cells, 0, histogram_size(self.touched) * HISTOGRAM_CHUNK * sizeof(uint64_t))
+            self.total = 0
 
     cdef void settle(self) noexcept:
         # Drop the chunks that are all zero, and count what is left.

@@ -1,4 +1,4 @@
-# A packed snapshot, taken apart where it lies. What it looks like stands in metrics.py, which makes them.
+# A packed snapshot, taken apart where it lies. What it looks like stands in packing.py, which makes them.
 #
 # Per delta, in a manager: thousands a second. So nothing is made of it but the keys by which rows are found; all that is
 # in it is checked here, so that what is added afterwards is added whole.
@@ -214,10 +214,3 @@ cdef tuple packed_words(bytes key):
     memcpy(&name, at + 5, 4)
     cdef Py_ssize_t name_at = PACKED_KEY + label, text_at = PACKED_KEY + label + name
     return at[0], key[PACKED_KEY:name_at].decode(), key[name_at:text_at].decode(), key[text_at:].decode()
-
-
-cdef int packed_add(Histogram histogram, const PackedTimes* times) except -1:
-    # Add a histogram that was found; one that no more fits into is full, and stays so.
-    if 0 < times.total <= HISTOGRAM_MOST - histogram.total:
-        histogram.add_counts(times.at, times.end, times.touched, times.total)
-    return 0

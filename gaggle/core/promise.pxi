@@ -100,14 +100,8 @@ cdef class Promise(Timer):
     def __iter__(self):
         return self
 
-    def __next__(self):
-        if not self.is_done:
-            self._asyncio_future_blocking = True
-            return self
-        raise StopIteration(self.result())
-
     def send(self, value):
-        return self.__next__()
+        return next(self)
 
     def throw(self, kind, value=None, traceback=None):
         self.cancel()
@@ -216,7 +210,7 @@ cdef PyObject* promise_next(PyObject* itself) except? NULL:
 
 
 cdef int promise_quicken(type cls) except -1:
-    """Let a class of promises be awaited by these two. Cython has no way to say so."""
+    """Let a class of promises be an iterator, and be awaited, by these two. Cython has no way to say so."""
     (<PromiseType*>cls).tp_as_async.am_send = promise_send
     (<PromiseType*>cls).tp_iternext = promise_next
     return 0

@@ -1,7 +1,6 @@
 # Which descriptors epoll watches, and for whom.
 from libc.errno cimport EEXIST, ENOENT, errno
 from libc.stdint cimport uint8_t, uint32_t
-from libc.string cimport memset
 from posix.unistd cimport close as posix_close
 
 cdef extern from "sys/socket.h" nogil:

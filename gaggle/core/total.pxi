@@ -1,13 +1,14 @@
 # The total: what many processes have counted, added up from their packed snapshots. A manager's arena, so to say.
 #
 # Per delta. With Python's own objects a delta of 1,000 names took 0.1 s; a manager has 100 of them a second. Here names
-# are found by their bytes, counters are C's, and the counts of a histogram go from the message to where they belong.
+# are found by their bytes, counters are C's, and histograms are added up some at a time.
 
 cdef enum:
     TOTAL_ROWS = 10_000        # names, more than twice what an engine may have; then one "(other)" row a kind
     TOTAL_ERRORS = 10_000      # distinct (row, text); then one "(other)"
 
 
+@cython.no_gc
 cdef class TotalRow:
     """One name."""
 
@@ -16,15 +17,15 @@ cdef class TotalRow:
     cdef int64_t minimum_us
     cdef int64_t maximum_us
     cdef dict statuses
-    cdef Histogram times
-    cdef Histogram first_byte
+    cdef LazyHistogram times
+    cdef LazyHistogram first_byte
     cdef uint64_t stamp                  # of the delta that it was last in
     cdef TotalRow other                  # counts in its place where there was no room for it
 
     def __cinit__(self, bytes key not None):
         self.words = packed_words(key)[:3]
         self.statuses = {}
-        self.times, self.first_byte = Histogram(), Histogram()
+        self.times, self.first_byte = LazyHistogram(), LazyHistogram()
 
     cdef int add(self, const int64_t* counts, const int64_t* pairs, const PackedTimes* times) except -1:
         # `counts` are followed by minimum, maximum and how many `pairs` there are; `times` by those of the first byte.
@@ -36,8 +37,8 @@ cdef class TotalRow:
         for i in range(counts[COUNTS + 2]):
             code = pairs[2 * i]
             self.statuses[code] = self.statuses.get(code, 0) + pairs[2 * i + 1]
-        packed_add(self.times, times)
-        packed_add(self.first_byte, times + 1)
+        self.times.add(times)
+        self.first_byte.add(times + 1)
         return 0
 
     cdef tuple read(self):
@@ -45,9 +46,11 @@ cdef class TotalRow:
         cdef int i
         counts = tuple([self.counts[i] for i in range(COUNTS)])
         extremes = self.minimum_us, self.maximum_us
-        return (*self.words, counts, *extremes, dict(self.statuses), self.times.copy(), self.first_byte.copy())
+        times, first_byte = self.times.settled().copy(), self.first_byte.settled().copy()
+        return (*self.words, counts, *extremes, dict(self.statuses), times, first_byte)
 
 
+@cython.no_gc
 cdef class TotalError:
     """One error of one name."""
 
@@ -77,7 +80,7 @@ cdef class Total:
     cdef dict table                      # key -> TotalRow
     cdef dict mistakes                   # key -> TotalError
     cdef dict own                        # (kind, name) -> what Meter in meters.py has: few, so Python's
-    cdef Histogram late
+    cdef LazyHistogram late
     cdef uint64_t stamp                  # of the latest delta
     cdef readonly int64_t users_running
     cdef readonly int64_t users_started
@@ -86,7 +89,7 @@ cdef class Total:
     cdef readonly int64_t errors_lost
 
     def __cinit__(self):
-        self.table, self.mistakes, self.own, self.late = {}, {}, {}, Histogram()
+        self.table, self.mistakes, self.own, self.late = {}, {}, {}, LazyHistogram()
 
     def add(self, bytes data not None, Interval interval=None):
         """Add a packed snapshot, and what requests counted to an interval; return how many have come to an end in it.
@@ -121,9 +124,9 @@ cdef class Total:
             raise packed_twice()
         packed.end()
         # All was looked at, and nothing changed but stamps. Now it is added, and only memory can fail.
-        packed_add(self.late, times)
+        self.late.add(times)
         if interval is not None:
-            packed_add(interval.late, times)
+            interval.late.add(times)
         self.add_gauges(packed.numbers + 3)
         self.admit_rows(fresh_rows)
         cdef int64_t requests = 0
@@ -262,7 +265,7 @@ cdef class Total:
 
     def lag(self):
         """Return the histogram of how late (us) engines handled what was due."""
-        return self.late.copy()
+        return self.late.settled().copy()
 
 
 cdef const int64_t* total_add_rows(

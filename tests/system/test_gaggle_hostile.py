@@ -56,10 +56,8 @@ few_or_many = pytest.mark.parametrize(
 
 @pytest.fixture
 def flock(tmp_path: Path, load_test: LoadTestFile) -> Iterator[Flock]:
-    flock = Flock(load_test(QUICK), tmp_path)
-    yield flock
-    left = flock.end()
-    assert not left, f"left behind: {left}"
+    with Flock(load_test(QUICK), tmp_path) as flock:
+        yield flock
 
 
 @pytest.fixture

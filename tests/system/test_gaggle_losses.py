@@ -9,39 +9,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from busy import BUSY, LONG, USERS, all_work, assert_never_too_many, incidents, stopped
 from flock import LEASE, NOT_HEARD, Flock, Worker
 from processes import eventually, kill, lasting
-from runs import Gaggle, Result, assert_accounts
+from runs import Gaggle, assert_accounts
 from sites import Server
 
 from gaggle.joining import Token
 
-LONG = 30.0
-USERS = 6
 HANDED_OVER = f"worker 2 {NOT_HEARD} with 3 users: others have them now"
 
 LoadTestFile = Callable[..., Path]
-
-# Each user has a request open all the time, but for a moment: what is open is how many are at work.
-BUSY = """
-    class Busy(User):
-        wait_time = constant(0)
-        @task
-        async def slow(self): await self.get("/slow?ms=150", name="slow")
-"""
 
 
 @pytest.fixture
 def flock(tmp_path: Path, load_test: LoadTestFile) -> Iterator[Flock]:
     """A gaggle of busy users; all its processes end with the test."""
     pytest.importorskip("zmq", reason="a gaggle needs pyzmq: pip install 'gaggle-loadtest[gaggle]'")
-    flock = Flock(load_test(BUSY), tmp_path)
-    yield flock
-    left = flock.end()
-    assert not left, f"left behind: {left}"
+    with Flock(load_test(BUSY), tmp_path) as flock:
+        yield flock
 
 
-def busy(flock: Flock, server: Server, workers: int, *words: object, lease: str = LEASE) -> tuple[Gaggle, list[Worker]]:
+def at_work(
+    flock: Flock, server: Server, workers: int, *words: object, lease: str = LEASE
+) -> tuple[Gaggle, list[Worker]]:
     """Start a gaggle of workers with an engine each; return it when all its users are at work."""
     manager = flock.manager(
         "--expect-workers", workers, "-u", USERS, "-r", 50, "-H", server.url, "--lease", lease, *words
@@ -51,35 +42,17 @@ def busy(flock: Flock, server: Server, workers: int, *words: object, lease: str 
     return manager, found
 
 
-def all_work_again(server: Server) -> None:
-    eventually(lambda: server.seen().open == USERS, LONG, "all users at work again")
-
-
-def stopped(manager: Gaggle) -> Result:
-    """Stop a gaggle at its manager."""
-    manager.signal(signal.SIGINT)
-    return manager.finish(LONG)
-
-
-def assert_never_too_many(server: Server, engines: int) -> None:
-    assert server.seen().max_open <= USERS + engines
-
-
-def incidents(result: Result) -> list[str]:
-    return [incident["text"] for incident in result.report["incidents"]]
-
-
 # A worker is lost.
 
 
 def test_users_of_a_worker_whose_supervisor_is_killed_start_again_on_the_others(flock: Flock, server: Server) -> None:
-    manager, (first, second) = busy(flock, server, 2)
+    manager, (first, second) = at_work(flock, server, 2)
     assert len(second.family()) >= 2
 
     second.signal(signal.SIGKILL)
     gone = second.finish(LONG)  # and nothing of it is left behind
     manager.wait_for_line("others have them now", LONG)
-    all_work_again(server)
+    all_work(server)
     result = stopped(manager)
 
     assert (gone.returncode, result.returncode) == (-signal.SIGKILL, 0), result
@@ -89,12 +62,12 @@ def test_users_of_a_worker_whose_supervisor_is_killed_start_again_on_the_others(
 
 
 def test_an_engine_that_is_killed_is_replaced_on_its_own_worker(flock: Flock, server: Server) -> None:
-    manager, (first, second) = busy(flock, server, 2)
+    manager, (first, second) = at_work(flock, server, 2)
     [engine] = second.engines()
 
     kill([engine])
     second.wait_for_line("start again in a new engine")
-    all_work_again(server)
+    all_work(server)
     result = stopped(manager)
 
     assert result.returncode == 0, result
@@ -107,16 +80,16 @@ def test_an_engine_that_is_killed_is_replaced_on_its_own_worker(flock: Flock, se
 def test_an_engine_that_is_replaced_has_the_users_that_came_from_a_lost_worker_too(
     flock: Flock, server: Server
 ) -> None:
-    manager, (first, second) = busy(flock, server, 2)
+    manager, (first, second) = at_work(flock, server, 2)
     second.signal_all(signal.SIGKILL)
     manager.wait_for_line("others have them now")
-    all_work_again(server)
+    all_work(server)
 
     kill(first.engines())
     first.wait_for_line("start again in a new engine")
     eventually(lambda: server.seen().open < USERS, LONG)
 
-    all_work_again(server)
+    all_work(server)
     assert stopped(manager).returncode == 0
     assert_never_too_many(server, engines=2)
 
@@ -124,12 +97,12 @@ def test_an_engine_that_is_replaced_has_the_users_that_came_from_a_lost_worker_t
 def test_a_worker_that_stood_still_for_longer_than_its_lease_has_no_users_when_it_goes_on(
     flock: Flock, server: Server
 ) -> None:
-    manager, (first, second) = busy(flock, server, 2)
+    manager, (first, second) = at_work(flock, server, 2)
     [engine] = second.engines()
 
     second.signal_all(signal.SIGSTOP)
     manager.wait_for_line("others have them now", LONG)
-    all_work_again(server)
+    all_work(server)
     second.signal_all(signal.SIGCONT)
     eventually(lambda: engine not in second.family(), what="its engine has ended")
     second.wait_for_line("users are ended")
@@ -143,11 +116,11 @@ def test_a_worker_that_stood_still_for_longer_than_its_lease_has_no_users_when_i
 
 
 def test_sigterm_lets_a_worker_drain_and_hands_its_users_over_at_once(flock: Flock, server: Server) -> None:
-    manager, (_, second) = busy(flock, server, 2, lease="60s")  # so that nobody waits for its end
+    manager, (_, second) = at_work(flock, server, 2, lease="60s")  # so that nobody waits for its end
 
     second.signal(signal.SIGTERM)
     gone = second.finish(LONG)
-    all_work_again(server)
+    all_work(server)
     result = stopped(manager)
 
     assert gone.returncode == 0, gone
@@ -160,13 +133,13 @@ def test_sigterm_lets_a_worker_drain_and_hands_its_users_over_at_once(flock: Flo
 
 
 def test_a_spare_takes_the_users_of_a_lost_worker(flock: Flock, server: Server) -> None:
-    manager, (first, second) = busy(flock, server, 2)
+    manager, (first, second) = at_work(flock, server, 2)
     [spare] = flock.workers(1, "--engines", 1)
     manager.wait_for_line("is a spare: 2 were expected, and are here")
 
     second.signal_all(signal.SIGKILL)
     spare.wait_for_line("entering gaggle mode", LONG)
-    all_work_again(server)
+    all_work(server)
     result = stopped(manager)
 
     assert result.returncode == 0, result
@@ -176,7 +149,7 @@ def test_a_spare_takes_the_users_of_a_lost_worker(flock: Flock, server: Server) 
 
 
 def test_with_continue_the_test_goes_on_without_the_users_and_is_incomplete(flock: Flock, server: Server) -> None:
-    manager, (first, second) = busy(flock, server, 2, "--on-worker-loss", "continue")
+    manager, (first, second) = at_work(flock, server, 2, "--on-worker-loss", "continue")
 
     second.signal_all(signal.SIGKILL)
     manager.wait_for_line("the test goes on without them", LONG)
@@ -189,7 +162,7 @@ def test_with_continue_the_test_goes_on_without_the_users_and_is_incomplete(floc
 
 
 def test_with_stop_the_test_ends_at_the_loss_of_a_worker_and_is_incomplete(flock: Flock, server: Server) -> None:
-    manager, (first, second) = busy(flock, server, 2, "--on-worker-loss", "stop")
+    manager, (first, second) = at_work(flock, server, 2, "--on-worker-loss", "stop")
 
     second.signal_all(signal.SIGKILL)
     result = manager.finish(LONG)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from busy import BUSY, LONG, USERS, all_work, assert_never_too_many, incidents, stopped
 from flock import LEASE, NOT_HEARD, Flock, Worker
 from lossy import lossy_line
 from netns import FarWorker, Machine, why_not
@@ -21,19 +22,10 @@ from processes import eventually, lasting
 from runs import Gaggle, Result, Row, assert_accounts
 from sites import Server
 
-LONG = 40.0
-USERS = 6
 NODES = 2  # with an engine each
 
 LoadTestFile = Callable[..., Path]
 
-# Each user has a request open all the time, but for a moment: what is open is how many are at work.
-BUSY = """
-    class Busy(User):
-        wait_time = constant(0)
-        @task
-        async def slow(self): await self.get("/slow?ms=150", name="slow")
-"""
 # Each has one for longer than the test takes: who has a user and does not let go of it is seen for certain.
 LASTING = (
     BUSY.replace("ms=150", "ms=90000")
@@ -69,10 +61,8 @@ def far_server(machine: Machine) -> Iterator[Server]:
 def flock(tmp_path: Path, load_test: LoadTestFile, machine: Machine) -> Iterator[Flock]:
     """A gaggle of busy users; all its processes end with the test, and before the machine does."""
     pytest.importorskip("zmq", reason="a gaggle needs pyzmq: pip install 'gaggle-loadtest[gaggle]'")
-    flock = Flock(load_test(BUSY), tmp_path)
-    yield flock
-    left = flock.end()
-    assert not left, f"left behind: {left}"
+    with Flock(load_test(BUSY), tmp_path) as flock:
+        yield flock
 
 
 def far_worker(flock: Flock, machine: Machine, manager: Gaggle, *words: object, port: int = 0) -> Worker:
@@ -101,23 +91,6 @@ def at_work(flock: Flock, machine: Machine, server: Server, lease: str = LEASE) 
     return manager, near, far
 
 
-def all_work(server: Server) -> None:
-    eventually(lambda: server.seen().open == USERS, LONG, "all users at work")
-
-
-def stopped(manager: Gaggle, timeout: float = LONG) -> Result:
-    manager.signal(signal.SIGINT)
-    return manager.finish(timeout)
-
-
-def assert_never_too_many(server: Server) -> None:
-    assert server.seen().max_open <= USERS + NODES
-
-
-def incidents(result: Result) -> list[str]:
-    return [incident["text"] for incident in result.report["incidents"]]
-
-
 def assert_nothing_twice(row: Row, logged: int) -> None:
     """What a worker had counted and never told is missing: then this is all of the inequality that is left."""
     assert row.answered + row.hops <= logged
@@ -143,7 +116,7 @@ def test_a_worker_at_another_address_joins_by_the_printed_command_and_both_count
     assert incidents(result) == []
     assert f"--manager-host {machine.control.here} " in result.stdout + result.stderr
     assert_accounts(result.request("GET slow"), far_server.seen("GET /slow"))
-    assert_never_too_many(far_server)
+    assert_never_too_many(far_server, NODES)
 
 
 def test_when_the_cable_to_the_manager_is_cut_others_have_the_users_and_never_both(
@@ -162,7 +135,7 @@ def test_when_the_cable_to_the_manager_is_cut_others_have_the_users_and_never_bo
     [incident] = incidents(result)
     assert incident.startswith(f"worker 2 {NOT_HEARD} with 3 users: others have them now")
     assert near.finish(LONG).returncode == 0
-    assert_never_too_many(far_server)
+    assert_never_too_many(far_server, NODES)
     assert_nothing_twice(result.request("GET slow"), far_server.seen("GET /slow"))
 
 
@@ -179,7 +152,7 @@ def test_a_worker_whose_cable_is_mended_after_its_lease_tells_what_it_had_counte
 
     assert result.returncode == 0, result
     assert far.finish(LONG).returncode == 0
-    assert_never_too_many(far_server)
+    assert_never_too_many(far_server, NODES)
     assert_accounts(result.request("GET slow"), far_server.seen("GET /slow"))
 
 
@@ -204,7 +177,7 @@ def assert_nothing_happened(result: Result, server: Server, *workers: Worker) ->
     assert result.returncode == 0, result
     assert incidents(result) == []
     assert [worker.finish(LONG).returncode for worker in workers] == [0, 0]
-    assert_never_too_many(server)
+    assert_never_too_many(server, NODES)
     assert_accounts(result.request("GET slow"), server.seen("GET /slow"))
 
 
@@ -231,7 +204,7 @@ def test_a_cable_that_is_cut_for_12_seconds(
 
     assert result.returncode == 0, result
     assert far.finish(LONG).returncode == 0
-    assert_never_too_many(far_server)
+    assert_never_too_many(far_server, NODES)
     assert_accounts(result.request("GET slow"), far_server.seen("GET /slow"))
 
 
@@ -252,7 +225,7 @@ def test_a_cable_that_is_cut_for_good(
     assert result.returncode == 0, result
     assert gone.returncode == 1
     assert "was not heard for" in gone.stderr
-    assert_never_too_many(far_server)
+    assert_never_too_many(far_server, NODES)
 
 
 @pytest.mark.soak
@@ -274,7 +247,7 @@ def test_a_worker_that_stands_still(flock: Flock, machine: Machine, far_server: 
     assert result.returncode == 0, result
     assert incidents(result)[0].startswith("worker 2 was not heard for 10 seconds with 3 users: others have them now")
     assert far.finish(LONG).returncode == 0
-    assert_never_too_many(far_server)
+    assert_never_too_many(far_server, NODES)
     assert_accounts(result.request("GET slow"), far_server.seen("GET /slow"))
 
 

@@ -34,10 +34,8 @@ StartGaggle = Callable[..., Gaggle]
 @pytest.fixture
 def flock(tmp_path: Path, load_test: LoadTestFile) -> Iterator[Flock]:
     pytest.importorskip("zmq", reason="a gaggle needs pyzmq: pip install 'gaggle-loadtest[gaggle]'")
-    flock = Flock(load_test(REPLAY), tmp_path)
-    yield flock
-    left = flock.end()
-    assert not left, f"left behind: {left}"
+    with Flock(load_test(REPLAY), tmp_path) as flock:
+        yield flock
 
 
 def counted(result: Result) -> list[dict[str, Any]]:

@@ -8,46 +8,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from busy import BUSY, LONG, USERS, all_work, stopped
 from flock import LEASE, Flock, Worker
 from processes import eventually
 from runs import Gaggle, Result, assert_accounts
 from sites import Server
 
-LONG = 60.0
-USERS = 6
-
 LoadTestFile = Callable[..., Path]
-
-# Each user has a request open all the time, but for a moment: what is open is how many are at work.
-BUSY = """
-    class Busy(User):
-        wait_time = constant(0)
-        @task
-        async def slow(self): await self.get("/slow?ms=150", name="slow")
-"""
 
 
 @pytest.fixture
 def flock(tmp_path: Path, load_test: LoadTestFile) -> Iterator[Flock]:
     """A gaggle of busy users; all its processes end with the test."""
     pytest.importorskip("zmq", reason="a gaggle needs pyzmq: pip install 'gaggle-loadtest[gaggle]'")
-    flock = Flock(load_test(BUSY), tmp_path)
-    yield flock
-    left = flock.end()
-    assert not left, f"left behind: {left}"
+    with Flock(load_test(BUSY), tmp_path) as flock:
+        yield flock
 
 
 def words(server: Server, workers: int, *more: object) -> list[object]:
     return ["--expect-workers", workers, "-u", USERS, "-r", 50, "-H", server.url, *more]
-
-
-def at_work(server: Server) -> None:
-    eventually(lambda: server.seen().open == USERS, LONG, "all users at work")
-
-
-def stopped(manager: Gaggle) -> Result:
-    manager.signal(signal.SIGINT)
-    return manager.finish(LONG)
 
 
 def incidents(result: Result) -> list[tuple[str, str]]:
@@ -64,7 +43,7 @@ def killed_and_resumed(flock: Flock, server: Server, state: Path, lease: str) ->
     given = words(server, 2, "--lease", lease, "--state-file", state)
     first = flock.manager(*given)
     workers = flock.workers(2, "--engines", 1)
-    at_work(server)
+    all_work(server)
     first.signal(signal.SIGKILL)
     first.finish(LONG)
     if lease == LEASE:
@@ -93,7 +72,7 @@ def test_users_whose_lease_ended_while_there_was_no_manager_begin_again(
     flock: Flock, server: Server, tmp_path: Path
 ) -> None:
     manager, workers = killed_and_resumed(flock, server, tmp_path / "state", LEASE)
-    at_work(server)
+    all_work(server)
     result = stopped(manager)
 
     assert result.returncode == 0, result
@@ -125,11 +104,11 @@ def test_a_test_that_has_not_ended_is_not_overwritten(flock: Flock, server: Serv
 def test_a_worker_that_comes_late_takes_its_share_of_the_users(flock: Flock, server: Server) -> None:
     manager = flock.manager(*words(server, 1, "--rebalance"))
     [first] = flock.workers(1, "--engines", 1)
-    at_work(server)
+    all_work(server)
 
     second = flock.worker("--engines", 1)
     second.wait_for_line("launched 3 users", LONG)
-    at_work(server)
+    all_work(server)
     result = stopped(manager)
 
     assert result.returncode == 0, result
@@ -144,14 +123,14 @@ def test_a_worker_that_comes_late_takes_its_share_of_the_users(flock: Flock, ser
 def test_a_worker_that_comes_back_takes_a_share_again(flock: Flock, server: Server) -> None:
     manager = flock.manager(*words(server, 2, "--rebalance", "--lease", LEASE))
     first, second = flock.workers(2, "--engines", 1)
-    at_work(server)
+    all_work(server)
 
     second.signal_all(signal.SIGSTOP)
     manager.wait_for_line("others have them now", LONG)
-    at_work(server)
+    all_work(server)
     second.signal_all(signal.SIGCONT)
     eventually(lambda: users_of(second) == 6, LONG, "it has users again")
-    at_work(server)
+    all_work(server)
     result = stopped(manager)
 
     assert result.returncode == 0, result

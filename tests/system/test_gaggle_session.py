@@ -27,10 +27,8 @@ RunGaggle = Callable[..., Result]
 def flock(tmp_path: Path) -> Iterator[Flock]:
     """The gaggle of drupal_loadtest.py; all its processes end with the test."""
     pytest.importorskip("zmq", reason="a gaggle needs pyzmq: pip install 'gaggle-loadtest[gaggle]'")
-    flock = Flock(DRUPAL, tmp_path)
-    yield flock
-    left = flock.end()
-    assert not left, f"left behind: {left}"
+    with Flock(DRUPAL, tmp_path) as flock:
+        yield flock
 
 
 def three_terminals(flock: Flock, site: DemoSite, rate: int) -> tuple[Gaggle, Worker, Worker]:

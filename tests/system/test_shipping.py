@@ -46,12 +46,10 @@ def shop(load_test: LoadTestFile, tmp_path: Path) -> Path:
 @pytest.fixture
 def flock(shop: Path, tmp_path: Path) -> Iterator[Flock]:
     pytest.importorskip("zmq", reason="a gaggle needs pyzmq: pip install 'gaggle-loadtest[gaggle]'")
-    flock = Flock(shop, tmp_path)
     (tmp_path / "tmp").mkdir()
-    flock.env["TMPDIR"] = str(tmp_path / "tmp")
-    yield flock
-    left = flock.end()
-    assert not left, f"left behind: {left}"
+    with Flock(shop, tmp_path) as flock:
+        flock.env["TMPDIR"] = str(tmp_path / "tmp")
+        yield flock
 
 
 def test_a_worker_without_a_load_test_runs_the_manager_s(flock: Flock, server: Server, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ LAYERS = (
     {"errors", "units", "boot", "meters", "foreign", "_core"},
     {"thresholds"},
     {"options", "configfile", "plan", "channel", "metrics", "user", "limits", "joining", "parcel"},
-    {"counts", "commandline", "completion", "own", "terms", "news"},
+    {"counts", "packing", "commandline", "completion", "own", "terms", "news"},
     {"grid"},
     {"series"},
     {"needs", "sources", "usage", "loadtest", "recorder", "report", "logs", "transport", "protocol", "records", "curl"},

@@ -19,6 +19,7 @@ from reference import seeded
 from gaggle._core import ARENA_SLOTS, KIND_CHECK, KIND_COUNT, KIND_GAUGE, KIND_REQUEST, Arena, Meters
 from gaggle.meters import Meter
 from gaggle.metrics import Key, Snapshot
+from gaggle.packing import pack, unpack
 from gaggle.report import render
 from gaggle.report.model import Report
 
@@ -170,7 +171,7 @@ def test_any_text_is_a_name(arena: Arena, own: Meters, name: str, kept: str) -> 
     for _ in range(2):
         own.count(name, 1)
 
-    read = Snapshot.unpack(Snapshot.read(arena).pack())
+    read = unpack(pack(Snapshot.read(arena)))
     page, data = (render(Report(read, 1.0), suffix) for suffix in (".txt", ".json"))
 
     assert read.counts() == [(kept, Meter(2, 0, 2_000_000))]
@@ -203,7 +204,7 @@ def test_a_sum_that_is_full_stands_still(arena: Arena, own: Meters) -> None:
     for _ in range(4_100):
         own.gauge("huge", -1e15)
 
-    ((_, gauge),) = Snapshot.unpack(Snapshot.read(arena).pack()).gauges()
+    ((_, gauge),) = unpack(pack(Snapshot.read(arena))).gauges()
 
     assert gauge.samples == 4_100
     assert gauge.sum == -4_000_000_000_000_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -32,7 +32,8 @@ from gaggle._core import (
 )
 from gaggle.counts import Counts
 from gaggle.meters import Meter
-from gaggle.metrics import COUNTERS, HEAD, MOST, ErrorRow, Key, Row, Snapshot
+from gaggle.metrics import COUNTERS, ErrorRow, Key, Row, Snapshot
+from gaggle.packing import HEAD, MOST, pack, unpack
 
 GET, POST = Key(KIND_REQUEST, "GET", "/"), Key(KIND_REQUEST, "POST", "/")
 STARTED, ANSWERED, BROKEN = _core.STARTED, _core.ANSWERED, _core.BROKEN
@@ -185,7 +186,7 @@ def test_deltas_add_up_to_the_whole(arena: Arena, rng: Random) -> None:
         arena.users_running += rng.randint(-1, 1)
 
         now = Snapshot.read(arena)
-        total.merge(Snapshot.unpack((now - sent).pack()))
+        total.merge(unpack(pack(now - sent)))
         sent = now
 
     assert {key: error.count for key, error in total.errors.items()} == {
@@ -216,7 +217,7 @@ def test_the_order_of_adding_does_not_matter(a: Snapshot, b: Snapshot, c: Snapsh
 @settings(deadline=None)
 @given(snapshots, snapshots)
 def test_operators_leave_their_operands_alone(a: Snapshot, b: Snapshot) -> None:
-    before = a.pack(), b.pack()
+    before = pack(a), pack(b)
 
     total = a + b
     total.merge(b)
@@ -224,7 +225,7 @@ def test_operators_leave_their_operands_alone(a: Snapshot, b: Snapshot) -> None:
     total.close_books()
     a.copy().merge(b)
 
-    assert (a.pack(), b.pack()) == before
+    assert (pack(a), pack(b)) == before
 
 
 def test_the_halves_add_up_to_the_whole_and_end_when_nothing_can_be_halved() -> None:
@@ -355,7 +356,7 @@ def test_the_books_of_a_lost_engine_are_closed() -> None:
 @settings(deadline=None)
 @given(snapshots)
 def test_what_was_packed_can_be_unpacked(original: Snapshot) -> None:
-    assert Snapshot.unpack(original.pack()) == original
+    assert unpack(pack(original)) == original
 
 
 def test_the_delta_of_a_second_is_small(rng: Random) -> None:
@@ -364,8 +365,8 @@ def test_the_delta_of_a_second_is_small(rng: Random) -> None:
     for row in recorded:
         row.times = histogram(*(int(rng.lognormvariate(9, 0.5)) for _ in range(100)))
 
-    assert len(snapshot(*recorded).pack()) < 20 * 500
-    assert len(Snapshot.empty().pack()) < 30
+    assert len(pack(snapshot(*recorded))) < 20 * 500
+    assert len(pack(Snapshot.empty())) < 30
 
 
 def packed(*numbers: int, texts: bytes = b"", rest: bytes = b"", **head: int | bytes) -> bytes:
@@ -430,29 +431,27 @@ MALFORMED = {
 
 def test_the_malformed_ones_are_nearly_right() -> None:
     """So that each is refused for its own reason."""
-    assert Snapshot.unpack(packed(*EMPTY)) == Snapshot.empty()
+    assert unpack(packed(*EMPTY)) == Snapshot.empty()
     row = packed(*ONE_ROW, 0, 0, 1, *COUNTED, 1, N, 0, 200, 1, texts=b"a", rest=HISTOGRAM)
-    assert Snapshot.unpack(row).rows == {
-        Key(0, "", "a"): Row(Key(0, "", "a"), 1, statuses={200: 1}, times=histogram(5))
-    }
+    assert unpack(row).rows == {Key(0, "", "a"): Row(Key(0, "", "a"), 1, statuses={200: 1}, times=histogram(5))}
     error = packed(0, 1, *EMPTY[2:], 0, 0, 0, 1, -2, 1, 2, texts=b"a")
-    assert list(Snapshot.unpack(error).errors.values()) == [ErrorRow(Key(0, "", ""), "a", -2, 1e-6, 2e-6)]
+    assert list(unpack(error).errors.values()) == [ErrorRow(Key(0, "", ""), "a", -2, 1e-6, 2e-6)]
 
-    meter = Snapshot.unpack(packed(*ONE_METER, 4, 1, *METERED, texts=b"a")).meters[Key(KIND_GAUGE, "", "a")]
+    meter = unpack(packed(*ONE_METER, 4, 1, *METERED, texts=b"a")).meters[Key(KIND_GAUGE, "", "a")]
     assert meter == Meter(1, 0, 2_500_000, 1.0, 3.0, 2.0, 7)
 
 
 @pytest.mark.parametrize("data", [pytest.param(data, id=reason) for reason, data in MALFORMED.items()])
 def test_what_is_malformed_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError):
-        Snapshot.unpack(data)
+        unpack(data)
     with pytest.raises(ValueError):
         Total().add(data)
 
 
 def test_another_version_is_named() -> None:
     with pytest.raises(ValueError, match="of version 7, this is version 2"):
-        Snapshot.unpack(packed(*EMPTY, version=7))
+        unpack(packed(*EMPTY, version=7))
 
 
 @settings(max_examples=300, deadline=None)
@@ -466,7 +465,7 @@ def test_mutated_bytes_are_a_snapshot_or_a_value_error(rng: Random) -> None:
     rows = [Row(Key(n % 3, "GET", f"/{n}"), n, statuses={200: 9}, times=histogram(*range(9 * n))) for n in range(1, 6)]
     original = snapshot(*rows, errors=(ErrorRow(GET, "x", 2, 3.0, 4.0),), users_running=2)
     original.meters[Key(KIND_GAUGE, "", "queue")] = Meter(3, 0, 7_500_000, -1.5, 8.0, 1.0, 5)
-    packed_original = original.pack()
+    packed_original = pack(original)
     mutations: list[Callable[[bytearray, int], None]] = [
         lambda data, at: data.__setitem__(at, rng.randrange(256)),
         lambda data, at: data.__setitem__(slice(at, at + rng.randint(1, 9)), b""),
@@ -483,16 +482,16 @@ def test_mutated_bytes_are_a_snapshot_or_a_value_error(rng: Random) -> None:
 def is_snapshot_or_refused(data: bytes) -> None:
     """And a Total, which already counts something, says the same."""
     total = Total()
-    total.add(snapshot(Row(GET, 3, times=histogram(9)), users_started=1).pack())
+    total.add(pack(snapshot(Row(GET, 3, times=histogram(9)), users_started=1)))
     before = Snapshot.read(total)
     try:
-        unpacked = Snapshot.unpack(data)
+        unpacked = unpack(data)
     except ValueError:
         with pytest.raises(ValueError):
             total.add(data)
         assert Snapshot.read(total) == before
         return
-    assert Snapshot.unpack(unpacked.pack()) == unpacked
+    assert unpack(pack(unpacked)) == unpacked
     total.add(data)
     assert Snapshot.read(total) == before + unpacked
 
@@ -502,7 +501,7 @@ def test_numbers_that_are_too_many_take_no_memory() -> None:
     data = struct.pack(">6sBII", b"gaggle", 2, 2**32 - 1, 2**32 - 1) + bytes(8)
 
     with pytest.raises(ValueError, match="cannot be in"):
-        Snapshot.unpack(data)
+        unpack(data)
 
 
 # Adding up what is packed.
@@ -514,7 +513,7 @@ def test_a_total_is_what_merging_gives(parts: list[Snapshot]) -> None:
     total, merged = Total(), Snapshot.empty()
 
     for part in parts:
-        ended = total.add(part.pack())
+        ended = total.add(pack(part))
         merged.merge(part)
 
         assert ended == sum(row.count for row in part.requests())
@@ -528,16 +527,17 @@ def test_an_interval_has_what_requests_counted(parts: list[Snapshot]) -> None:
     interval, totals = Interval(), (Total(), Total())
 
     for number, part in enumerate(parts):
-        totals[number % 2].add(part.pack(), interval)
+        totals[number % 2].add(pack(part), interval)
 
     merged = sum(parts, Snapshot())
-    assert counted_in(interval) == {row.key: Counts.of(row) for row in merged.requests()}
-    assert Counts(*interval.whole()) == replace(Counts.of(merged.total(KIND_REQUEST)), lag=merged.lag)
+    whole, rows = interval.take()
+    assert counted_in(rows) == {row.key: Counts.of(row) for row in merged.requests()}
+    assert Counts(*whole) == replace(Counts.of(merged.total(KIND_REQUEST)), lag=merged.lag)
 
 
-def counted_in(interval: Interval) -> dict[Key, Counts]:
+def counted_in(rows: Iterable[tuple[str, str, int, int, int, int, bytes]]) -> dict[Key, Counts]:
     found: dict[Key, Counts] = {}
-    for label, name, count, failures, bytes_in, bytes_out, times in interval.rows():
+    for label, name, count, failures, bytes_in, bytes_out, times in rows:
         counts = Counts.unpacked((count, failures, bytes_in, bytes_out, times, b"", 0, 0.0))
         found.setdefault(Key(KIND_REQUEST, label, name), Counts()).merge(counts)
     return found
@@ -549,26 +549,41 @@ def test_an_interval_of_many_long_histograms_is_exact(rng: Random) -> None:
     interval, total = Interval(), Total()
 
     for part in parts:
-        total.add(part.pack(), interval)
+        total.add(pack(part), interval)
 
-    assert counted_in(interval)[GET].times == reduce(add, parts).rows[GET].times
+    whole, rows = interval.take()
+    assert counted_in(rows)[GET].times == whole[4] == reduce(add, parts).rows[GET].times
+
+
+def test_an_interval_that_was_emptied_begins_anew() -> None:
+    """It is filled again every second; names that count nothing then count nothing."""
+    interval, total = Interval(), Total()
+    first, second = Row(GET, 1, 1, times=histogram(5)), Row(POST, 1, 1, times=histogram(9_000_000))
+    total.add(pack(snapshot(first, second)), interval)
+    interval.take()
+
+    total.add(pack(snapshot(first)), interval)
+
+    whole, rows = interval.take()
+    assert counted_in(rows) == {GET: Counts.of(first), POST: Counts()}
+    assert Counts(*whole) == Counts.of(first)
 
 
 def test_what_a_total_refuses_is_in_no_interval() -> None:
-    interval, good = Interval(), snapshot(Row(GET, 1, 1, times=histogram(5))).pack()
+    interval, good = Interval(), pack(snapshot(Row(GET, 1, 1, times=histogram(5))))
 
     with pytest.raises(ValueError, match="histogram"):
         Total().add(good[:-1] + b"\x03", interval)
 
-    assert interval.rows() == []
+    assert interval.take() == ((0, 0, 0, 0, Histogram(), Histogram()), [])
 
 
 def test_what_is_read_of_a_total_stays_as_it_was() -> None:
     total, part = Total(), snapshot(Row(GET, 1, statuses={200: 1}, times=histogram(5)))
-    total.add(part.pack())
+    total.add(pack(part))
 
     read = Snapshot.read(total)
-    total.add(part.pack())
+    total.add(pack(part))
 
     assert (read, Snapshot.read(total)) == (part, part + part)
 
@@ -578,7 +593,7 @@ def test_a_total_of_long_histograms_is_exact(rng: Random) -> None:
     total = Total()
 
     for part in parts:
-        total.add(part.pack())
+        total.add(pack(part))
 
     assert Snapshot.read(total) == reduce(add, parts)
 
@@ -587,8 +602,8 @@ def test_after_ten_thousand_names_what_is_new_counts_as_other() -> None:
     """A worker that makes up names, or many that each have others, must not fill the manager's memory."""
     total = Total()
     for first in range(0, 12_000, 1_000):
-        total.add(snapshot(*(Row(Key(KIND_REQUEST, "GET", f"/{n}"), 1, 1) for n in range(first, first + 1_000))).pack())
-    total.add(snapshot(Row(Key(KIND_REQUEST, "GET", "/5"), 1), Row(Key(KIND_TASK, "U", "late"), 3)).pack())
+        total.add(pack(snapshot(*(Row(Key(KIND_REQUEST, "GET", f"/{n}"), 1, 1) for n in range(first, first + 1_000)))))
+    total.add(pack(snapshot(Row(Key(KIND_REQUEST, "GET", "/5"), 1), Row(Key(KIND_TASK, "U", "late"), 3))))
 
     read = Snapshot.read(total)
 
@@ -602,7 +617,7 @@ def test_after_ten_thousand_errors_what_is_new_counts_as_other() -> None:
     total = Total()
     for first in range(0, 11_000, 1_000):
         errors = (ErrorRow(GET, f"{number}", 2, 1.0, 2.0) for number in range(first, first + 1_000))
-        total.add(snapshot(errors=tuple(errors)).pack())
+        total.add(pack(snapshot(errors=tuple(errors))))
 
     read = Snapshot.read(total)
 
@@ -611,7 +626,7 @@ def test_after_ten_thousand_errors_what_is_new_counts_as_other() -> None:
 
 
 def test_no_sum_wraps_around() -> None:
-    total, most = Total(), snapshot(Row(GET, *[MOST] * 13), users_running=-MOST).pack()
+    total, most = Total(), pack(snapshot(Row(GET, *[MOST] * 13), users_running=-MOST))
 
     for _ in range(3_000):
         total.add(most)

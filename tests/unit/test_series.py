@@ -13,6 +13,7 @@ from gaggle._core import KIND_REQUEST, KIND_TASK, Histogram, Total
 from gaggle.counts import Counts, dealt
 from gaggle.grid import Grid
 from gaggle.metrics import Key, Row, Snapshot
+from gaggle.packing import pack
 from gaggle.recorder import Moment, Recorder
 from gaggle.series import Series
 
@@ -216,7 +217,7 @@ def test_what_workers_send_is_put_into_the_seconds_in_which_it_was_counted(stret
 
     for began, ended in stretches:
         sent = counted(*[5_000] * (4 if ended - began > 3 else 1))
-        total.add(sent.pack(), recorder.interval(T0 + began, T0 + ended))
+        total.add(pack(sent), recorder.interval(T0 + began, T0 + ended))
     recorder.turn(T0 + 4, users=1)
 
     assert [point.counts.count for point in recorder.series.points] == counts, why
