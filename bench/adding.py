@@ -71,9 +71,10 @@ def clocked(into: list[float]) -> Iterator[None]:
 def row(names: int, spent: Spent) -> str:
     low, middle, high = quantiles(spent.deltas)
     turn = quantiles(spent.turns)[0]
+    spread = f"{each(low, names)}, {each(high, names)}"
     return (
-        f"{names:6,} names: {each(middle, names)} us a name and delta (quartiles {each(low, names)}, {each(high, names)}),"
-        f" {1e3 * turn:6.2f} ms to end a second (lower quartile); {WORKERS} workers {middle * WORKERS + turn:.1%} of a core"
+        f"{names:6,} names: {each(middle, names)} us a name and delta (quartiles {spread}), {1e3 * turn:6.2f} ms"
+        f" to end a second (lower quartile); {WORKERS} workers {middle * WORKERS + turn:.1%} of a core"
     )
 
 
