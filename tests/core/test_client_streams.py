@@ -165,11 +165,11 @@ def test_the_server_waits_for_a_slow_reader(engine_loop: MakeEngineLoop) -> None
 
         async def read_a_little() -> tuple[int, int]:
             response = await user.get("/", stream=True)
-            await asyncio.sleep(0.5)
-            before = sent
-            await asyncio.sleep(0.2)
-            stalled = sent - before
-            read = 0
+            read, before = 0, -1
+            while before < sent:
+                before = sent
+                await asyncio.sleep(0.5)
+            stalled = sent
             async for piece in response:
                 read += len(piece)
                 if read > 30_000_000:
@@ -179,7 +179,7 @@ def test_the_server_waits_for_a_slow_reader(engine_loop: MakeEngineLoop) -> None
 
         stalled, read = engine.run(read_a_little())
 
-    assert stalled == 0, "buffers are full, and nothing more is asked for"
+    assert stalled < 100_000_000, "buffers are full, and nothing more is asked for"
     assert read > 30_000_000, "and it goes on where it stopped"
 
 
