@@ -12,7 +12,7 @@ from gaggle.metrics import Row, Snapshot
 from gaggle.series import Series
 
 SECOND = 1.0
-SPARE = 4  # intervals that are kept to be filled again: as many as are open at once
+SPARE = 3  # intervals that are kept to be filled again: as many as are open at once
 SLACK = 0.001  # edges of the series are whole milliseconds
 
 

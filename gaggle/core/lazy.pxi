@@ -43,7 +43,7 @@ cdef class LazyHistogram:
         if self.used + needed > self.most:
             self.settled()
         if self.used + needed > self.room:
-            self.grow(2 * (self.used + needed))
+            self.grow(max(self.used + needed, min(2 * (self.used + needed), self.most)))
         memcpy(self.encoded + self.used, &size, sizeof(size))
         memcpy(self.encoded + self.used + sizeof(size), at, size)
         self.used += needed
