@@ -66,6 +66,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--names", type=int, metavar="N", help="instead of each case's own number")
     parser.add_argument("--processes", type=int, default=4, metavar="N", help="that play the workers (4)")
     parser.add_argument("--seconds", type=float, default=10.0, metavar="N", help="of each measurement (10)")
+    parser.add_argument("--lease", default="10s", metavar="TIME", help="where the machine stands still: 60s (10s)")
     parser.add_argument("--no-file", action="store_true", help="write nothing into bench/results")
     return parser.parse_args()
 
@@ -117,7 +118,7 @@ def look_at(case: Case, options: argparse.Namespace) -> Found:
     with tempfile.TemporaryDirectory(prefix="gaggle-manager-") as folder:
         os.chmod(folder, 0o700)
         env = os.environ | {"XDG_RUNTIME_DIR": folder}
-        manager = Manager(case, Path(folder), env)
+        manager = Manager(case, options.lease, Path(folder), env)
         crowds: list[subprocess.Popen[str]] = []
         try:
             port = manager.written(r"listening on tcp://127\.0\.0\.1:(\d+)")
@@ -132,9 +133,9 @@ def look_at(case: Case, options: argparse.Namespace) -> Found:
 class Manager(subprocess.Popen[str]):
     """A manager on the last core. What it says goes into a file: 1,000 workers are more lines than a pipe holds."""
 
-    def __init__(self, case: Case, folder: Path, env: dict[str, str]) -> None:
+    def __init__(self, case: Case, lease: str, folder: Path, env: dict[str, str]) -> None:
         self.report, self.log = folder / "report.json", folder / "log"
-        words = f"--manager --expect-workers {case.workers} --users {case.workers} --hatch-rate 10000"
+        words = f"--manager --expect-workers {case.workers} --users {case.workers} --hatch-rate 10000 --lease {lease}"
         words += " --host http://127.0.0.1:9 --manager-bind-host 127.0.0.1 --manager-bind-port 0 --no-print-metrics -v"
         command = ["taskset", "-c", str(trial.cores()[1]), sys.executable, "-m", "gaggle", str(LOAD_TEST)]
         command += [*words.split(), "--report-file", str(self.report)]
