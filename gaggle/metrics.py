@@ -262,6 +262,11 @@ class Snapshot:
         total.merge(other)
         return total
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of users, and of what was lost, in the order of NUMBERS."""
+        return _numbers(self)
+
     def __sub__(self, other: Snapshot) -> Snapshot:
         """What was counted since `other`, an earlier snapshot of the same; minimum and maximum stay as they are."""
         none: dict[Key, Row] = {key: Row(key) for key in other.rows.keys() - self.rows.keys()}
@@ -270,7 +275,7 @@ class Snapshot:
             _table(row for row in rows if not row.idle),
             _later(self.errors, other.errors),
             self.lag - other.lag,
-            *map(sub, _numbers(self), _numbers(other)),
+            *map(sub, self.numbers, other.numbers),
             meters=_busy(
                 (key, self.meters.get(key, Meter()) - other.meters.get(key, Meter()))
                 for key in self.meters | other.meters

@@ -7,10 +7,9 @@ which a reader knows what comes: lengths of texts and histograms are among them.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from math import isfinite
-from operator import attrgetter
 
 from gaggle._core import (
     KIND_CHECK,
@@ -24,7 +23,7 @@ from gaggle._core import (
     unpack_numbers,
 )
 from gaggle.meters import MILLION, Meter
-from gaggle.metrics import COUNTERS, NUMBERS, ErrorRow, Key, Row, Snapshot
+from gaggle.metrics import COUNTERS, ErrorRow, Key, Row, Snapshot
 
 MAGIC = b"gaggle"
 VERSION = 2
@@ -34,8 +33,6 @@ PER_ROW = 3 + len(COUNTERS) + 2 + 1 + 2  # kind, label, name; counters; minimum,
 PER_ERROR = 7  # kind, label, name, text, count, first, last
 LARGEST_SUM = 2**62  # of a meter: Python adds without overflow, and what is packed has 63 bits
 HALVES, DOUBLE = struct.Struct(">II"), struct.Struct(">d")
-
-_numbers: Callable[[Snapshot], tuple[int, ...]] = attrgetter(*NUMBERS)
 
 
 class Packer:
@@ -118,7 +115,7 @@ class Unpacker:
 def pack(snapshot: Snapshot) -> bytes:
     """Return a snapshot as bytes: a few hundred a row, most of them its histograms."""
     packer = Packer()
-    packer.numbers += [len(snapshot.rows), len(snapshot.errors), packer.histogram(snapshot.lag), *_numbers(snapshot)]
+    packer.numbers += [len(snapshot.rows), len(snapshot.errors), packer.histogram(snapshot.lag), *snapshot.numbers]
     packer.numbers.append(len(snapshot.meters))
     for row in snapshot.rows.values():
         _pack_row(packer, row)

@@ -105,9 +105,10 @@ class Recorder:
         """
         seconds = max(1, round((ended - began) / SECOND))
         first = round(((began + ended) / 2 - self.series.start) / SECOND - seconds / 2)
-        if (first, seconds) not in self.taken:
-            self.taken[first, seconds] = self.spare.pop() if self.spare else Interval()
-        return self.taken[first, seconds]
+        stretch = first, seconds
+        if stretch not in self.taken:
+            self.taken[stretch] = self.spare.pop() if self.spare else Interval()
+        return self.taken[stretch]
 
     def turn(self, now: float, users: int, busy: float = 0.0) -> None:
         """End the present second, with so many users at work. What was counted in it may come later."""

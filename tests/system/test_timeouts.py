@@ -42,7 +42,7 @@ def test_requests_that_take_too_long_are_failures_by_name(run_gaggle: RunGaggle,
     assert errors(result) == {("/stall", "timeout"): 4, ("/stall-body", "timeout"): 4, ("redirected", "timeout"): 4}
     stalled = result.request("GET /stall")
     assert (stalled.answered, stalled.broken, stalled.failures) == (0, 4, 4)
-    assert TIMEOUT <= stalled.response_time["min_us"] / 1e6 < TIMEOUT + 3
+    assert TIMEOUT <= stalled.response_time["min_us"] / 1e6 < 10 * TIMEOUT
     assert_accounts(result.report["totals"]["requests"], server.seen().total)
     assert server.seen().aborted == 12
 
