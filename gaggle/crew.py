@@ -24,6 +24,7 @@ from gaggle.joining import VARIABLE as JOIN_TOKEN
 DYING_SECONDS = 1.0  # a killed process may have memory to give back
 LEFT_TO_US = (signal.SIGINT, signal.SIGTERM)  # signals whose meaning the supervisor decides
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+LOOKS_BEFORE_ASKING = 4  # at one turn. A machine that stands still as a whole makes it long too, but we look less often
 
 
 @dataclass(slots=True)
@@ -76,12 +77,14 @@ class Hand:
         self.turn.looks += 1
         if self.turn.looks == 1:
             self.turn.cpu_before = self.cpu_seconds()
-        elif not self.turn.is_asked and time.monotonic_ns() - began > BLOCKED_NS and self.is_blocked():
+        elif not self.turn.is_asked and self.is_blocked():
             self.turn.is_asked = True
             self.kill(BLOCKED_SIGNAL)
 
     def is_blocked(self) -> bool:
         """Whether the load test makes the turn long, asleep or at work, and not a machine that has no core to spare."""
+        if self.turn.looks < LOOKS_BEFORE_ASKING or time.monotonic_ns() - self.turn.began_ns <= BLOCKED_NS:
+            return False
         state, cpu = self.state()
         return state in ("S", "D") or cpu - self.turn.cpu_before >= BLOCKED_NS / 2e9
 

@@ -305,7 +305,9 @@ class Watch:
         signal.signal(BLOCKED_SIGNAL, self.look)
 
     def look(self, number: int, frame: FrameType | None) -> None:
-        """Runs between two steps of whatever blocks."""
+        """Runs between two steps of whatever blocks; or of a later turn, where the signal came after the long one."""
+        if time.monotonic_ns() - self.engine.arena.turn_started_ns <= BLOCKED_NS:
+            return
         place = owner = None
         while frame is not None:
             if place is None and is_of_load_test(frame.f_code.co_filename):
