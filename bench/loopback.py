@@ -19,6 +19,7 @@ import clients
 import cpu
 import nginx
 import verdict
+from awake import may_keep_awake
 from clients import WORKLOADS, Client, Job
 from measure import Stand, Unmeasured, measure, set_up, wait_for_quiet
 from pauses import may_watch
@@ -110,13 +111,17 @@ def how() -> str:
     return "in slices in which no core stood still" if may_watch() else "of which the better half of the slices counts"
 
 
+def idle_cores() -> str:
+    return "idle cores spin" if may_keep_awake() else "idle cores sleep, and whose request wakes one pays for it"
+
+
 def headline(options: argparse.Namespace, found: list[Client]) -> str:
     """Return date, machine, versions and command."""
     versions = {client.version: None for client in found}
     words = [word for word in sys.argv[1:] if word != "--no-file"]
     return (
         f"date     {datetime.now().astimezone():%Y-%m-%d %H:%M %z}\n"
-        f"machine  {cpu.machine()}; one core for nginx, one for the client\n"
+        f"machine  {cpu.machine()}; one core for nginx, one for the client; {idle_cores()}\n"
         f"with     {'; '.join([nginx.version(), *versions])}; Python {platform.python_version()}\n"
         f"command  {' '.join(['bench/loopback.py', *words])}\n"
         f"rounds   {options.rounds}, interleaved; {options.window:g} s each are measured, {how()}\n\n"

@@ -15,6 +15,7 @@ from functools import reduce
 from pathlib import Path
 
 import cpu
+from awake import awake
 from clients import Client, Job, Said
 from nginx import Nginx
 from pauses import Watchers, may_watch
@@ -100,6 +101,7 @@ class Stand:
 def set_up(options: argparse.Namespace, cores: Sequence[int]) -> Iterator[Stand]:
     """Start nginx on the first of `cores`, and watchers on all where we may. `options` has settle and window (s)."""
     with ExitStack() as stack:
+        stack.enter_context(awake())
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gaggle-bench-"))
         server = Nginx(Path(folder), cores[0])
         stack.callback(server.stop)

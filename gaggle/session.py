@@ -54,8 +54,6 @@ async def lead(supervisor: Supervisor) -> Outcome:
     try:
         from gaggle.managing import Managing
         from gaggle.working import Working
-    except ImportError as error:
-        raise not_enabled(role) from error
     except FeatureNotEnabled as error:
         raise not_enabled(role) from error
     return await (Managing if role is Role.MANAGER else Working)(supervisor).run()

@@ -1,5 +1,4 @@
 # All that can be known of a request before it is made, worked out of what the load test said.
-import json as client_json
 import re as client_re
 from base64 import b64encode as client_b64encode
 from urllib.parse import quote as client_quote
@@ -113,7 +112,7 @@ cdef tuple client_body(dict options):
         body, content_type = client_multipart(client_form(data or {}), options["files"])
         return body, content_type, None
     if content is not None:
-        return client_json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(), "application/json", None
+        return json_bytes(content), "application/json", None
     if data is None:
         return None, None, None
     if isinstance(data, (bytes, bytearray, memoryview)):

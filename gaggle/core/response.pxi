@@ -1,5 +1,4 @@
 # What came back: bytes first, Python objects when somebody asks for them.
-import json as response_json
 import re as response_re
 
 from gaggle.errors import RequestError
@@ -149,8 +148,8 @@ cdef class Response:
             return self.body.decode("utf-8", "replace")
 
     def json(self, **options):
-        """Return the body parsed as JSON. Raises ValueError when it is not."""
-        return response_json.loads(self.body, **options)
+        """Return the body parsed as JSON. Raises ValueError when it is not. With options: as json.loads has them."""
+        return json_standard.loads(self.body, **options) if options else json_value(self.body)
 
     @property
     def url(self):

@@ -154,7 +154,7 @@ def test_only_the_transport_knows_zeromq(path: Path) -> None:
 
 
 # What takes a while to load is loaded by who needs it; and the gaggle's own packages may not be there.
-LATE = ("numpy", "rich", "jinja2", "prometheus_client", "opentelemetry", "msgspec", "zmq")
+LATE = ("numpy", "rich", "jinja2", "prometheus_client", "opentelemetry", "zmq")
 
 
 def test_the_command_loads_nothing_that_it_may_not_need():
