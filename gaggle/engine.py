@@ -272,7 +272,7 @@ class Engine:
             self.channel.send("user", event=event, number=number, name=roster.name)
 
     def records_lost(self, kind: str, count: int, why: str) -> None:
-        self.channel.send("lost", log=kind, count=count, why=why)
+        self.channel.send("lost", log=f"{kind} log {self.order.records.files[kind][0]}", count=count, why=why)
 
     def task_failed(self, name: str, duty: Duty, error: BaseException) -> None:
         self.show(f"task {duty.task.name} of {name} failed", error)

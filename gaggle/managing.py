@@ -21,13 +21,11 @@ from gaggle.logs import LOGGER
 from gaggle.manager import Manager
 from gaggle.metrics import Snapshot
 from gaggle.news import Counted, Ended, Halted, Happened, Line, Missing, Noted, Resumed, Started
-from gaggle.policy import versions
 from gaggle.protocol import Message, decode_worker, encode
 from gaggle.recorder import Node
-from gaggle.report.model import Incident, Phase, Report, ReportClass
+from gaggle.report.model import Incident, Phase, Report
 from gaggle.report.text import render_running
 from gaggle.resuming import earlier_test, file_of, led, sent
-from gaggle.sources import said
 from gaggle.standing import Standing, lead_of, pack, shares_of, take_up
 from gaggle.statefile import StateFile
 from gaggle.supervisor import Outcome, Supervisor, with_signals
@@ -400,24 +398,13 @@ class Managing:
         since = self.resets_at if self.was_reset else self.began_at
         measured = self.ledger.measured(self.was_reset)
         duration = max(self.stopped_at - since, 0.0) if self.began_at else 0.0
-        return Report(
-            snapshot=measured,
-            duration=duration,
-            classes=tuple(ReportClass(item["name"], tuple(item["rows"])) for item in supervisor.description["classes"]),
+        return supervisor.report_of(
+            measured,
+            duration,
             phases=tuple(self.phases()),
-            hosts=tuple(supervisor.hosts()),
             incidents=tuple(self.incidents),
             engines=healths(workers),
-            versions=versions(),
-            seed=supervisor.seed,
-            users=supervisor.options.users,
             series=self.recorder.series,
-            thresholds=supervisor.judge.verdict(measured, duration),
-            options=said(supervisor.parsed),
-            load_test=str(supervisor.parsed.file),
-            show_statuses=not supervisor.options.no_status_codes,
-            show_errors=not supervisor.options.no_error_summary,
-            show_tasks=not supervisor.options.no_task_metrics,
             notes=tuple(self.notes),
         )
 

@@ -8,18 +8,21 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gaggle import limits, logs, plan, telemetry, units
+from gaggle import limits, logs, plan, telemetry
 from gaggle.books import Books
 from gaggle.channel import Message
 from gaggle.choice import choose, chosen
 from gaggle.crew import Crew, Hand, how_ended
 from gaggle.engine import Order
 from gaggle.errors import InvalidOption, LoadTestError
+from gaggle.hearsay import Hearsay
+from gaggle.holding import Holding
+from gaggle.hosts import check_hosts, hosts, hosts_configured
 from gaggle.judge import Judge
 from gaggle.logs import LOGGER
 from gaggle.metrics import Snapshot
@@ -65,13 +68,20 @@ class Supervisor:
         self.books = Books()
         self.recorder = Recorder()
         self.deaths: dict[int, list[float]] = {}
-        self.added: list[Block] = []  # users that were at work elsewhere
-        self.dropped: list[Block] = []  # users that others have now, or will have
-        self.dropping: dict[Block, set[int]] = {}  # -> the engines (pids) that still have some of them
+        self.holding = Holding(Block(1, 1, 0, 0))
         self.on_dropped: Callable[[Block], None] = lambda block: None
         self.ended: list[Hand] = []  # engines that would not stop
-        self.said: set[str] = set()
-        self.block = Block(1, 1, 0, 0)  # the users of this machine
+        self.hearsay = Hearsay()
+        self.ears: dict[str, Callable[[Hand, dict[str, Any]], None]] = {  # by what an engine says
+            "ready": self.heard_ready,
+            "done": self.heard_done,
+            "user": self.heard_user,
+            "dropped": self.heard_dropped,
+            "abort": self.heard_abort,
+            "traceback": self.hearsay.traceback,
+            "blocked": self.hearsay.blocked,
+            "lost": self.hearsay.lost_records,
+        }
         self.lease_until_ns = 0  # CLOCK_BOOTTIME; 0 where nobody else could have the users
         self.stop_reason: str | None = None
         self.stopped_at = 0.0
@@ -79,7 +89,6 @@ class Supervisor:
         self.all_started = False
         self.is_running = False
         self.replacing: set[asyncio.Task[None]] = set()
-        self.lost: dict[str, dict[int, int]] = {}  # records that could not be written: log -> pid -> how many
 
     async def describe(self) -> dict[str, Any]:
         """Import the load test, settle the options, and return what is in it. Ends the launcher if that cannot be."""
@@ -137,13 +146,13 @@ class Supervisor:
         options = self.options
         self.settle()
         self.begin_records()
-        self.block = plan.blocks(options.users, 1)[0]
+        self.holding = Holding(plan.blocks(options.users, 1)[0])
         self.engines = min(options.engines or usable_cores(), options.users)
         limit = limits.raise_descriptors()
         cautions = [
             *self.cautions,
             *self.plan.warnings(),
-            *limits.warnings(options.users, self.engines, len(self.hosts()), limit, len(options.interface)),
+            *limits.warnings(options.users, self.engines, len(self.hosts), limit, len(options.interface)),
         ]
         for line in cautions:
             LOGGER.warning("%s", line)
@@ -165,6 +174,7 @@ class Supervisor:
         self.settings = settings_of(options)
         check_required(self.parsed)
         self.check_layout()
+        check_hosts(options, self.classes)
         self.baseline = self.read_baseline()
         self.judge = Judge(options.threshold, self.baseline)
         if options.threshold:
@@ -173,7 +183,7 @@ class Supervisor:
         self.recorder.observers += self.exporters
         LOGGER.info("hatch_rate = %g", self.plan.hatch_rate)
         LOGGER.info("seed = %d", self.seed)
-        for line in self.hosts_configured():
+        for line in hosts_configured(options, self.classes):
             LOGGER.info("%s", line)
 
     def read_baseline(self) -> Report | None:
@@ -188,27 +198,21 @@ class Supervisor:
             raise InvalidOption(source, name, f"The baseline can not be read: {error}.") from error
 
     def check_layout(self) -> None:
-        """Refuse users that no class may have, and a test whose users have nowhere to go."""
-        weights = [(item["weight"], item["fixed_count"]) for item in self.description["classes"]]
+        """Refuse users that no class may have."""
+        weights = [(item["weight"], item["fixed_count"]) for item in self.classes]
         try:
             plan.layout(weights, self.options.users)
         except ValueError as error:
             raise InvalidOption("--users", self.options.users, f"The --users option does not fit: {error}.") from error
-        for item in self.description["classes"]:
-            if item["host"] is None and not self.options.host:
-                wants = "A host must be defined via the --host option, or as `host` of the user class"
-                raise InvalidOption("--host", "", f"{wants} (no host defined for {item['name']}).")
 
+    @property
+    def classes(self) -> list[dict[str, Any]]:
+        """The user classes that take part, as loadtest.py describes them."""
+        return self.description["classes"]  # type: ignore[no-any-return]
+
+    @property
     def hosts(self) -> list[str]:
-        if self.options.host:
-            return [self.options.host]
-        return list(dict.fromkeys(item["host"] for item in self.description["classes"] if item["host"]))
-
-    def hosts_configured(self) -> list[str]:
-        if self.options.host:
-            return [f"global host configured: {self.options.host}"]
-        classes = self.description["classes"]
-        return [f"host for {item['name']} configured: {item['host']}" for item in classes if item["host"]]
+        return hosts(self.options, self.classes)
 
     async def start(self) -> None:
         """Run the load test's own start, fork the engines, and give the go."""
@@ -248,7 +252,7 @@ class Supervisor:
         return Order(
             index=index,
             engines=self.engines,
-            block=self.block.split(self.engines)[index],
+            block=self.holding.block.split(self.engines)[index],
             plan=self.plan,
             seed=self.seed,
             stop_timeout=self.options.stop_timeout,
@@ -259,7 +263,7 @@ class Supervisor:
             tells_of_users=LOGGER.isEnabledFor(logging.INFO),
             records=self.records,
             t0_ns=self.t0_ns if is_replacement else 0,
-            chosen=chosen(self.description["classes"]),
+            chosen=chosen(self.classes),
             throttle=self.throttle_of(index),
         )
 
@@ -280,9 +284,7 @@ class Supervisor:
 
     def throttle_of(self, index: int) -> float:
         """Return an engine's share, in proportion to its users: where all have demand, all users have the same."""
-        blocks = (self.block, *self.added)
-        users = sum(block.split(self.engines)[index].count for block in blocks)
-        return self.throttle * users / max(sum(block.count for block in blocks), 1)
+        return self.throttle * self.holding.share(index, self.engines)
 
     # While it runs.
 
@@ -301,7 +303,8 @@ class Supervisor:
             if self.is_running and self.recorder.is_due(self.now()):  # a worker waits for the go-ahead first
                 self.note()
             await asyncio.sleep(TICK_SECONDS)
-        self.tell_lost()
+        for text in self.hearsay.losses():
+            self.incident("log", text)  # what was counted has nothing to do with it
         self.ended_at = time.time()
 
     def now(self) -> float:
@@ -318,13 +321,6 @@ class Supervisor:
         if self.judge.sentence and not self.stop_reason:
             self.incident("threshold", f"the test ends early: {self.judge.sentence}")
             self.stop("threshold")
-
-    def tell_lost(self) -> None:
-        """Make an incident of each log that is not whole. What was counted has nothing to do with it."""
-        for kind, engines in self.lost.items():
-            name = self.records.files[kind][0]
-            self.incident("log", f"{kind} log {name}: {units.thousands(sum(engines.values()))} records are lost")
-        self.lost.clear()
 
     def keep_to_the_plan(self) -> None:
         """Let users go when it is time: one by one where the plan says so, and the rest at its end."""
@@ -366,8 +362,8 @@ class Supervisor:
             return
         self.crew.hear_out()  # of the last one that was launched
         self.all_started = True
-        self.add_phase("Increasing", 0, self.block.count)
-        LOGGER.info("launched %s users...", self.block.count)
+        self.add_phase("Increasing", 0, self.holding.block.count)
+        LOGGER.info("launched %s users...", self.holding.block.count)
         if self.may_reset and not (self.options.no_reset_metrics or self.plan.iterations):
             self.reset()
 
@@ -391,9 +387,8 @@ class Supervisor:
 
     def renew(self, block: Block) -> None:
         """Be ready for users again, after others have stopped here."""
-        self.block, self.ready, self.is_running, self.all_started = block, 0, False, False
-        self.stop_reason, self.lease_until_ns, self.added, self.is_decreasing = None, 0, [], False
-        self.dropped, self.dropping = [], {}
+        self.holding, self.ready, self.is_running, self.all_started = Holding(block), 0, False, False
+        self.stop_reason, self.lease_until_ns, self.is_decreasing = None, 0, False
         self.engines = min(self.options.engines or usable_cores(), max(block.count, 1))
 
     def allow(self, until_ns: int) -> None:
@@ -404,7 +399,7 @@ class Supervisor:
 
     def add(self, block: Block) -> None:
         """Start more users, which were at work elsewhere."""
-        self.added.append(block)
+        self.holding.added.append(block)
         self.share_throttle()
         for hand in self.crew.hands.values():
             if hand.is_ready:
@@ -418,31 +413,18 @@ class Supervisor:
 
     def drop(self, block: Block) -> None:
         """Let the last users of one of our blocks leave; `on_dropped` is called when they have."""
-        mine = [plan.without(own, block) for own in (self.block, *self.added)]
-        self.block, self.added = mine[0], [own for own in mine[1:] if own.count]
-        self.dropped.append(block)
-        self.dropping[block] = {hand.pid for hand in self.crew.hands.values()}
         self.crew.tell_all("drop", block=asdict(block))
-        self.has_dropped(0)
+        self.have_left(self.holding.drop(block, self.crew.hands))
 
-    def has_dropped(self, pid: int) -> None:
-        """An engine has none of the users that are to leave, of any block, as it is gone."""
-        for block, engines in list(self.dropping.items()):
-            engines.discard(pid)
-            if not engines:
-                del self.dropping[block]
-                self.on_dropped(block)
+    def have_left(self, blocks: Iterable[Block]) -> None:
+        for block in blocks:
+            self.on_dropped(block)
 
     def kill_all(self) -> None:
         """End all engines now. What they counted is kept."""
         for hand in self.crew.hands.values():
             hand.is_done = True
             hand.kill()
-
-    def own_number(self, number: int) -> int:
-        """Return a user's number on this machine, from 1; of one that came from elsewhere its number in the gaggle."""
-        turn, rest = divmod(number - self.block.first, self.block.step)
-        return turn + 1 if rest == 0 and 0 <= turn < self.block.count else number
 
     def stop(self, reason: str) -> None:
         """Ask every user to leave. What happens next is for the engines; the first reason stands."""
@@ -496,16 +478,16 @@ class Supervisor:
     # What engines and the launcher say.
 
     def heard(self, hand: Hand, message: Message) -> None:
-        HEARD[message.kind](self, hand, message.fields)
+        self.ears[message.kind](hand, message.fields)
 
     def heard_ready(self, hand: Hand, fields: dict[str, Any]) -> None:
         self.ready += 1
         hand.is_ready = True
         if hand.order.is_replacement and self.is_running:  # else it waits for the go, as all do
-            for block in self.dropped:  # since it was ordered
+            for block in self.holding.dropped:  # since it was ordered
                 hand.channel.send("drop", block=asdict(block))
             hand.start(self.t0_ns)
-            for block in self.added:
+            for block in self.holding.added:
                 self.add_to(hand, block)
             if self.stop_reason:
                 hand.channel.send("stop")
@@ -514,36 +496,11 @@ class Supervisor:
         hand.is_done = True
 
     def heard_dropped(self, hand: Hand, fields: dict[str, Any]) -> None:
-        block = Block(**fields["block"])
-        engines = self.dropping.get(block, set())
-        engines.discard(hand.pid)
-        if not engines and self.dropping.pop(block, None) is not None:
-            self.on_dropped(block)
+        self.have_left(self.holding.left(hand.pid, Block(**fields["block"])))
 
     def heard_user(self, hand: Hand, fields: dict[str, Any]) -> None:
         verb = "launching" if fields["event"] == "launching" else "exiting"
-        LOGGER.info("%s user %d from %s...", verb, self.own_number(fields["number"]), fields["name"])
-
-    def heard_traceback(self, hand: Hand, fields: dict[str, Any]) -> None:
-        if fields["key"] not in self.said:
-            self.said.add(fields["key"])
-            LOGGER.error("%s:\n%s", fields["what"], fields["text"].rstrip())
-
-    def heard_blocked(self, hand: Hand, fields: dict[str, Any]) -> None:
-        if fields["who"] not in self.said:
-            self.said.add(fields["who"])
-            LOGGER.warning(
-                "%s holds up the other users of its engine: more than 100 ms without an await at %s",
-                fields["who"],
-                fields["place"],
-            )
-
-    def heard_lost(self, hand: Hand, fields: dict[str, Any]) -> None:
-        """Records of a log could not be written. The first time it is said; how many they were, at the end."""
-        kind = fields["log"]
-        self.lost.setdefault(kind, {})[hand.pid] = fields["count"]
-        what = f"{kind} log {self.records.files[kind][0]}"
-        logs.warn_once(("lost", kind), "%s: %s: records are lost", what, fields["why"])
+        LOGGER.info("%s user %d from %s...", verb, self.holding.own_number(fields["number"]), fields["name"])
 
     def heard_abort(self, hand: Hand, fields: dict[str, Any]) -> None:
         if self.outcome.failure is None:
@@ -555,7 +512,7 @@ class Supervisor:
         """An engine has ended: as it should, or with its users, who then start again in a new one."""
         was_done = hand.is_done or hand in self.ended
         self.books.close(hand)
-        self.has_dropped(hand.pid)
+        self.have_left(self.holding.left(hand.pid))
         if was_done or (not self.is_running and self.stop_reason) or self.has_lapsed(status):
             return
         why = how_ended(status)
@@ -625,37 +582,34 @@ class Supervisor:
 
     def report(self, snapshot: Snapshot, wall: float) -> Report:
         """Return the report of what was counted in the `wall` seconds that were measured."""
-        return Report(
-            snapshot=snapshot,
-            duration=wall,
-            classes=tuple(ReportClass(item["name"], tuple(item["rows"])) for item in self.description["classes"]),
+        return self.report_of(
+            snapshot,
+            wall,
             phases=tuple(self.phases),
-            hosts=tuple(self.hosts()),
             incidents=tuple(self.incidents),
             engines=self.books.healths(self.engines, wall),
-            versions=versions(),
-            seed=self.seed,
-            users=self.options.users,
             series=self.recorder.series,
-            thresholds=self.judge.verdict(snapshot, wall),
-            options=said(self.parsed),
-            load_test=str(self.parsed.file),
-            show_statuses=not self.options.no_status_codes,
-            show_errors=not self.options.no_error_summary,
-            show_tasks=not self.options.no_task_metrics,
         )
 
-
-HEARD: dict[str, Callable[[Supervisor, Hand, dict[str, Any]], None]] = {
-    "ready": Supervisor.heard_ready,
-    "done": Supervisor.heard_done,
-    "user": Supervisor.heard_user,
-    "dropped": Supervisor.heard_dropped,
-    "traceback": Supervisor.heard_traceback,
-    "blocked": Supervisor.heard_blocked,
-    "lost": Supervisor.heard_lost,
-    "abort": Supervisor.heard_abort,
-}
+    def report_of(self, snapshot: Snapshot, duration: float, **measured: Any) -> Report:
+        """Return a report of this load test: what was `measured` in it, here or elsewhere, and what it was."""
+        options = self.options
+        return Report(
+            snapshot=snapshot,
+            duration=duration,
+            classes=tuple(ReportClass(item["name"], tuple(item["rows"])) for item in self.classes),
+            hosts=tuple(self.hosts),
+            versions=versions(),
+            seed=self.seed,
+            users=options.users,
+            thresholds=self.judge.verdict(snapshot, duration),
+            options=said(self.parsed),
+            load_test=str(self.parsed.file),
+            show_statuses=not options.no_status_codes,
+            show_errors=not options.no_error_summary,
+            show_tasks=not options.no_task_metrics,
+            **measured,
+        )
 
 
 def with_signals(handler: Callable[[int], None]) -> None:

@@ -343,7 +343,7 @@ class Working:
     def start(self, deed: Start) -> None:
         rate = self.supervisor.plan.hatch_rate
         LOGGER.info("entering gaggle mode, starting load test")
-        LOGGER.info("prepared to start 1 user every %.2f seconds", self.supervisor.block.step / rate)
+        LOGGER.info("prepared to start 1 user every %.2f seconds", self.supervisor.holding.block.step / rate)
         self.supervisor.go(deed.t0_ns - boot_ns() + time.monotonic_ns())
         self.working_since = time.monotonic()
         ramp_until_ns = deed.t0_ns + int(self.supervisor.plan.ramp_seconds * 1e9)

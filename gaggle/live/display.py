@@ -47,7 +47,7 @@ class Display:
         """Return what does not change from second to second."""
         supervisor = self.supervisor
         name = supervisor.parsed.file.name if supervisor.parsed.file else ""
-        return Scene(name, tuple(supervisor.hosts()), supervisor.plan, self.keys.is_open)
+        return Scene(name, tuple(supervisor.hosts), supervisor.plan, self.keys.is_open)
 
     def close(self) -> None:
         """Take it off the terminal, which is then as it was before."""
