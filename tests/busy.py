@@ -34,4 +34,4 @@ def stopped(manager: Gaggle, timeout: float = LONG) -> Result:
 
 
 def incidents(result: Result) -> list[str]:
-    return [incident["text"] for incident in result.report["incidents"]]
+    return [text for _, text in result.incidents]

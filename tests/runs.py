@@ -47,6 +47,11 @@ class Result:
     def tasks(self) -> list[Row]:
         return [Row(row) for row in self.report["tasks"]]
 
+    @property
+    def incidents(self) -> list[tuple[str, str]]:
+        """Kind and text of each."""
+        return [(incident["kind"], incident["text"]) for incident in self.report["incidents"]]
+
     def request(self, name: str) -> Row:
         """Return the row of "GET /path". Raises AssertionError with the names of all rows when there is none."""
         rows = {f"{row.method} {row.name}": row for row in self.requests}

@@ -158,7 +158,7 @@ def test_sixty_thousand_requests_leave_nothing_behind(run: Gaggle, sites: tuple[
     before, after = grows(run, sites, 30_000, 75_000, timeout=60)
 
     assert_flat(before, after, 2 * MEGABYTE)  # 45 bytes a request
-    assert finish(run).report["incidents"] == []
+    assert finish(run).incidents == []
 
 
 @pytest.mark.soak
@@ -167,4 +167,4 @@ def test_a_million_requests_leave_nothing_behind(run: Gaggle, sites: tuple[Nginx
     before, after = grows(run, sites, 100_000, 1_000_000, timeout=1800)
 
     assert_flat(before, after, 4 * MEGABYTE)  # 4 bytes a request
-    assert finish(run).report["incidents"] == []
+    assert finish(run).incidents == []

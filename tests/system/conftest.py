@@ -10,6 +10,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+from flock import Flock
 from runs import Gaggle, Result
 from sites import DemoSite, HttpsServer, Nginx, Server, has_nginx
 
@@ -66,6 +67,18 @@ def nginx(nginx_process: Nginx) -> Nginx:
     """nginx: `.url`, `.https_url` (HTTP/2; trust `https_server.ca_file`); `.log()`, `.seen("/path")`, `.status()`."""
     nginx_process.reset()
     return nginx_process
+
+
+@pytest.fixture
+def zeromq() -> None:
+    pytest.importorskip("zmq", reason="a gaggle needs pyzmq: pip install 'gaggle-loadtest[gaggle]'")
+
+
+@pytest.fixture
+def flock(flock_file: Path, tmp_path: Path, zeromq: None) -> Iterator[Flock]:
+    """A gaggle of the module's own `flock_file`, a load test; all its processes end with the test."""
+    with Flock(flock_file, tmp_path) as flock:
+        yield flock
 
 
 @pytest.fixture(scope="session")

@@ -307,7 +307,7 @@ def test_what_a_killed_engine_had_counted_is_in_the_report(
 
     assert_true(result, logged_by(server))
     assert_at_rest(result)
-    assert len(result.report["incidents"]) == 1
+    assert len(result.incidents) == 1
 
 
 class Fickle:

@@ -67,8 +67,8 @@ def test_a_task_that_holds_its_engine_does_not_hold_the_end(block: str, run_gagg
     assert row.answered <= server.seen("GET /") <= row.started
     assert row.answered > 10  # of the other engine
     assert result.task("Visitor", "visit").unfinished >= 1
-    assert [incident["kind"] for incident in result.report["incidents"]] == ["stuck"]
-    assert result.report["incidents"][0]["text"] == "engine 0 did not stop and was killed: a task of it never awaits"
+    assert [kind for kind, _ in result.incidents] == ["stuck"]
+    assert result.incidents[0][1] == "engine 0 did not stop and was killed: a task of it never awaits"
     assert "task visit of Visitor holds up the other users of its engine" in result.stderr
     assert result.returncode == 0
 
@@ -105,7 +105,7 @@ def test_a_task_that_only_yields_holds_nobody_and_is_cut(start_gaggle: StartGagg
     result = gaggle.finish(LONG)
 
     assert result.task("Visitor", "visit").unfinished == 1
-    assert result.report["incidents"] == []
+    assert result.incidents == []
     assert "holds up" not in result.stderr
     assert result.returncode == 0
 
@@ -254,7 +254,7 @@ def test_a_loop_of_failures_neither_freezes_its_engine_nor_floods_the_log(
     assert result.task("Fine", "visit").count > 2 * 10
     (error,) = [error for error in result.report["errors"] if error["kind"] == "task"]
     assert (error["count"], error["text"]) == (failing.count, "ValueError: no luck (loadtest.py:6)")
-    assert result.report["incidents"] == []
+    assert result.incidents == []
     assert "holds up" not in result.stderr
     assert result.returncode == 0
 
@@ -292,5 +292,5 @@ def test_a_task_that_does_nothing_at_all_lets_the_others_live(run_gaggle: RunGag
 
     assert result.task("Nothing", "nothing").count > 100
     assert result.task("Fine", "visit").count > 2 * 10
-    assert result.report["incidents"] == []
+    assert result.incidents == []
     assert "holds up" not in result.stderr

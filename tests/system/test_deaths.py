@@ -81,7 +81,7 @@ def users_seen(server: Server) -> set[str]:
 
 
 def kinds(result: Result) -> list[str]:
-    return [incident["kind"] for incident in result.report["incidents"]]
+    return [kind for kind, _ in result.incidents]
 
 
 def assert_counted(result: Result, server: Server) -> None:
@@ -145,7 +145,7 @@ def test_a_task_that_ends_its_process_is_an_incident_and_no_more(
     result = run_gaggle(source, "-u", 4, "-t", lasting(0.5), "--engines", 2, *AT_ONCE)
 
     assert kinds(result) == ["engine"]
-    assert f"engine 0 {words}" in result.report["incidents"][0]["text"]
+    assert f"engine 0 {words}" in result.incidents[0][1]
     assert_counted(result, server)
     assert result.returncode == 0
 

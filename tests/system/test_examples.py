@@ -37,7 +37,7 @@ def assert_all_is_well(result: Result, site: DemoSite) -> None:
     """Nothing failed, and the site has served what the report says, not one request more or less."""
     assert result.returncode == 0, str(result)
     assert result.report["errors"] == []
-    assert result.report["incidents"] == []
+    assert result.incidents == []
     columns = ("started", "answered", "broken", "unfinished", "hops", "resent")
     assert_accounts({name: result.total(name) for name in columns}, sum(site.seen().values()))
     assert result.total("failed") == sum(task.failed for task in result.tasks) == 0

@@ -147,7 +147,7 @@ def test_a_gaggle_counts_as_if_nobody_had_spoken(
     assert "Traceback" not in result.stderr
     assert result.stderr.count("was refused") <= 21
     assert after - before < GROWTH
-    assert [incident["text"] for incident in result.report["incidents"]] == []
+    assert [text for _, text in result.incidents] == []
     assert worker.finish(LONG).returncode == 0
     assert_accounts(result.request("GET front"), server.seen("GET /"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,11 +23,8 @@ LoadTestFile = Callable[..., Path]
 
 
 @pytest.fixture
-def flock(tmp_path: Path, load_test: LoadTestFile) -> Iterator[Flock]:
-    """A gaggle of busy users; all its processes end with the test."""
-    pytest.importorskip("zmq", reason="a gaggle needs pyzmq: pip install 'gaggle-loadtest[gaggle]'")
-    with Flock(load_test(BUSY), tmp_path) as flock:
-        yield flock
+def flock_file(load_test: LoadTestFile) -> Path:
+    return load_test(BUSY)
 
 
 def at_work(

@@ -58,11 +58,9 @@ def far_server(machine: Machine) -> Iterator[Server]:
 
 
 @pytest.fixture
-def flock(tmp_path: Path, load_test: LoadTestFile, machine: Machine) -> Iterator[Flock]:
-    """A gaggle of busy users; all its processes end with the test, and before the machine does."""
-    pytest.importorskip("zmq", reason="a gaggle needs pyzmq: pip install 'gaggle-loadtest[gaggle]'")
-    with Flock(load_test(BUSY), tmp_path) as flock:
-        yield flock
+def flock_file(load_test: LoadTestFile, machine: Machine) -> Path:
+    """After the machine, so that the gaggle ends before it does."""
+    return load_test(BUSY)
 
 
 def far_worker(flock: Flock, machine: Machine, manager: Gaggle, *words: object, port: int = 0) -> Worker:

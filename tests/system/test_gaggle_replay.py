@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,8 @@ StartGaggle = Callable[..., Gaggle]
 
 
 @pytest.fixture
-def flock(tmp_path: Path, load_test: LoadTestFile) -> Iterator[Flock]:
-    pytest.importorskip("zmq", reason="a gaggle needs pyzmq: pip install 'gaggle-loadtest[gaggle]'")
-    with Flock(load_test(REPLAY), tmp_path) as flock:
-        yield flock
+def flock_file(load_test: LoadTestFile) -> Path:
+    return load_test(REPLAY)
 
 
 def counted(result: Result) -> list[dict[str, Any]]:

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from busy import BUSY, LONG, USERS, all_work, stopped
 from flock import LEASE, Flock, Worker
 from processes import eventually
-from runs import Gaggle, Result, assert_accounts
+from runs import Gaggle, assert_accounts
 from sites import Server
 
 LoadTestFile = Callable[..., Path]
 
 
 @pytest.fixture
-def flock(tmp_path: Path, load_test: LoadTestFile) -> Iterator[Flock]:
-    """A gaggle of busy users; all its processes end with the test."""
-    pytest.importorskip("zmq", reason="a gaggle needs pyzmq: pip install 'gaggle-loadtest[gaggle]'")
-    with Flock(load_test(BUSY), tmp_path) as flock:
-        yield flock
+def flock_file(load_test: LoadTestFile) -> Path:
+    return load_test(BUSY)
 
 
 def words(server: Server, workers: int, *more: object) -> list[object]:
     return ["--expect-workers", workers, "-u", USERS, "-r", 50, "-H", server.url, *more]
-
-
-def incidents(result: Result) -> list[tuple[str, str]]:
-    return [(incident["kind"], incident["text"]) for incident in result.report["incidents"]]
 
 
 def users_of(worker: Worker) -> int:
@@ -59,7 +52,7 @@ def test_a_manager_that_is_started_again_takes_up_its_test(flock: Flock, server:
     result = stopped(manager)
 
     assert result.returncode == 0, result
-    [(kind, text)] = incidents(result)
+    [(kind, text)] = result.incidents
     assert kind == "manager"
     assert re.fullmatch(rf"the manager was away for \d+ seconds: all {USERS} users went on", text)
     assert_accounts(result.request("GET slow"), server.seen("GET /slow"))
@@ -76,7 +69,7 @@ def test_users_whose_lease_ended_while_there_was_no_manager_begin_again(
     result = stopped(manager)
 
     assert result.returncode == 0, result
-    [(kind, text)] = incidents(result)
+    [(kind, text)] = result.incidents
     assert kind == "manager"
     assert text.endswith(f"of {USERS} users {USERS} ended, and began again when their worker was back")
     assert_accounts(result.request("GET slow"), server.seen("GET /slow"))
@@ -112,7 +105,7 @@ def test_a_worker_that_comes_late_takes_its_share_of_the_users(flock: Flock, ser
     result = stopped(manager)
 
     assert result.returncode == 0, result
-    assert incidents(result) == [("rebalance", "worker 2 has come while the test runs: 3 users move to it")]
+    assert result.incidents == [("rebalance", "worker 2 has come while the test runs: 3 users move to it")]
     assert (users_of(first), users_of(second)) == (6, 3)
     assert_accounts(result.request("GET slow"), server.seen("GET /slow"))
     assert server.seen().max_open <= USERS
@@ -134,6 +127,6 @@ def test_a_worker_that_comes_back_takes_a_share_again(flock: Flock, server: Serv
     result = stopped(manager)
 
     assert result.returncode == 0, result
-    assert [kind for kind, _ in incidents(result)] == ["loss", "rebalance"]
+    assert [kind for kind, _ in result.incidents] == ["loss", "rebalance"]
     assert server.seen().max_open <= USERS + 2
     assert [worker.finish(LONG).returncode for worker in (first, second)] == [0, 0]

@@ -108,7 +108,7 @@ def test_test_stop_runs_after_the_last_user_also_when_the_test_is_stopped(
     assert result.returncode == 0, result
     assert server.seen("POST /post") == 1
     assert result.request("GET on_stop").answered == 3
-    assert any("cannot tidy up" in incident["text"] for incident in result.report["incidents"])
+    assert any("cannot tidy up" in text for _, text in result.incidents)
     assert not [row for row in result.report["errors"] if row["kind"] == "task"], result.stderr
 
 

@@ -121,7 +121,7 @@ def test_no_response_reaches_another_user_when_the_kernel_reuses_descriptors(
     assert echoes.answered > 500
     assert result.request("GET /until-close").answered > 500
     assert server.seen().opened > 1000
-    assert result.report["incidents"] == []
+    assert result.incidents == []
 
 
 SHORT_LIVED = """

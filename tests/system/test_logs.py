@@ -107,9 +107,9 @@ def test_a_full_disk_is_an_incident_and_costs_the_run_nothing(
 
     assert result.returncode == 0, result
     assert result.stderr.count("request log /dev/full: No space left on device: records are lost") == 1
-    (incident,) = result.report["incidents"]
+    [(_, text)] = result.incidents
     logged = sum(server.seen().requests.values())
-    assert incident["text"] == f"request log /dev/full: {logged:,} records are lost"
+    assert text == f"request log /dev/full: {logged:,} records are lost"
     assert len(lines(tmp_path / "t")) > 8
 
 
@@ -150,4 +150,4 @@ def test_an_engine_that_is_killed_loses_at_most_its_last_second(
     assert sum(server.seen().requests.values()) >= len(after)
     elapsed = [line["elapsed_us"] for line in after]
     assert max(elapsed[len(before) :]) > max(elapsed[: len(before)]), "the new engine goes on with the same clock"
-    assert result.report["incidents"][0]["kind"] == "engine"
+    assert result.incidents[0][0] == "engine"

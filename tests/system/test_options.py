@@ -225,10 +225,8 @@ def test_users_that_wait_for_the_throttle_leave_at_once(start_gaggle: StartGaggl
 
 
 @pytest.fixture
-def flock(load_test: LoadTestFile, tmp_path: Path) -> Iterator[Flock]:
-    pytest.importorskip("zmq", reason="a gaggle needs pyzmq: pip install 'gaggle-loadtest[gaggle]'")
-    with Flock(load_test(VISITORS), tmp_path) as flock:
-        yield flock
+def flock_file(load_test: LoadTestFile) -> Path:
+    return load_test(VISITORS)
 
 
 def test_a_gaggle_does_what_its_manager_chose_and_ends_when_all_have_left(flock: Flock, server: Server) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,12 +44,15 @@ def shop(load_test: LoadTestFile, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def flock(shop: Path, tmp_path: Path) -> Iterator[Flock]:
-    pytest.importorskip("zmq", reason="a gaggle needs pyzmq: pip install 'gaggle-loadtest[gaggle]'")
+def flock_file(shop: Path) -> Path:
+    return shop
+
+
+@pytest.fixture
+def flock(flock: Flock, tmp_path: Path) -> Flock:
     (tmp_path / "tmp").mkdir()
-    with Flock(shop, tmp_path) as flock:
-        flock.env["TMPDIR"] = str(tmp_path / "tmp")
-        yield flock
+    flock.env["TMPDIR"] = str(tmp_path / "tmp")
+    return flock
 
 
 def test_a_worker_without_a_load_test_runs_the_manager_s(flock: Flock, server: Server, tmp_path: Path) -> None:
@@ -95,9 +98,8 @@ def test_a_worker_without_a_load_test_is_told_when_there_is_none_for_it(flock: F
 
 
 def test_a_data_file_that_cannot_be_sent_is_named_before_anybody_waits(
-    run_gaggle: RunGaggle, load_test: LoadTestFile, tmp_path: Path
+    run_gaggle: RunGaggle, load_test: LoadTestFile, tmp_path: Path, zeromq: None
 ) -> None:
-    pytest.importorskip("zmq", reason="a gaggle needs pyzmq: pip install 'gaggle-loadtest[gaggle]'")
     (tmp_path / "elsewhere.csv").write_text("name\nAda\n")
     (tmp_path / "tests").mkdir()
     source = SHOP.replace("data/people.csv", "../elsewhere.csv").replace("from goods.names import PATH", "PATH = '/'")

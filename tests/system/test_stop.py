@@ -113,7 +113,7 @@ def test_ctrl_c_in_a_terminal_reaches_all_processes_and_ends_none(start_gaggle: 
         result.request("GET /slow").answered == 3 * result.task("Slow", "thrice").answered == server.seen("GET /slow")
     )
     assert server.seen("POST /bye") == 6
-    assert result.report["incidents"] == []
+    assert result.incidents == []
     assert result.returncode == 0
 
 
@@ -167,7 +167,7 @@ def test_what_outlasts_the_stop_timeout_is_cut_and_on_stop_runs_still(
     assert (task.started, task.unfinished, task.count, task.failures) == (4, 4, 0, 0)
     assert result.request("GET bye").answered == server.seen("GET /slow") == 4
     assert server.seen().aborted == 4
-    assert result.report["errors"] == result.report["incidents"] == []
+    assert result.report["errors"] == result.incidents == []
     assert time.monotonic() - asked >= 1.2
     assert result.returncode == 0
 
@@ -182,7 +182,7 @@ def test_an_on_stop_that_does_not_end_is_cut_as_well(start_gaggle: StartGaggle, 
 
     assert result.request("GET /stall").unfinished == server.seen("GET /stall") == 3
     assert result.task("Slow", "thrice").unfinished == 0
-    assert result.report["incidents"] == []
+    assert result.incidents == []
     assert result.returncode == 0
 
 
@@ -204,7 +204,7 @@ def test_a_task_that_hides_a_cancellation_is_cancelled_again(start_gaggle: Start
     result = gaggle.finish(LONG)
 
     assert result.request("GET /stall").unfinished == server.seen("GET /stall") == 4
-    assert result.report["incidents"] == []
+    assert result.incidents == []
 
 
 def test_a_task_that_will_not_be_cancelled_is_ended_with_its_engine(start_gaggle: StartGaggle, server: Server) -> None:
@@ -227,7 +227,7 @@ def test_a_task_that_will_not_be_cancelled_is_ended_with_its_engine(start_gaggle
 
     assert result.request("GET /").answered == 2
     assert result.task("Stubborn", "stay").unfinished == 2
-    assert {incident["kind"] for incident in result.report["incidents"]} == {"stuck"}
+    assert {kind for kind, _ in result.incidents} == {"stuck"}
     assert "never awaits" not in result.stderr
     assert result.returncode == 0
 
@@ -387,7 +387,7 @@ def test_a_load_test_may_abort_itself_and_says_why(run_gaggle: RunGaggle, server
 
     assert result.returncode == 1
     assert "the site is in maintenance" in result.stderr.splitlines()[-1]
-    assert [incident["kind"] for incident in result.report["incidents"]] == ["abort"]
+    assert [kind for kind, _ in result.incidents] == ["abort"]
     assert server.seen("POST /bye") == len(server.seen().connections)  # of all that had come by then
 
 
