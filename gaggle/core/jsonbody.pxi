@@ -12,9 +12,11 @@ cdef object json_decode = json_decoder().decode
 cdef bytes json_bytes(object value):
     """Return `value` in JSON. Raises TypeError for what has no form there, ValueError for what refers to itself."""
     try:
-        return json_encode(value)
+        if not isinstance(value, (set, frozenset)):        # nearly always a dict that lacks its colons
+            return json_encode(value)
     except (TypeError, RecursionError):
-        return json_standard.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        pass
+    return json_standard.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 cdef object json_value(bytes text):
