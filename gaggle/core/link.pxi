@@ -21,7 +21,7 @@ cdef enum:
     CURLE_RECV_ERROR = 56
     CURLE_AGAIN = 81
 
-cdef int64_t LINK_HELD_UP_NS = 10_000_000      # a turn that took less is not worth a system call
+cdef int64_t LINK_HELD_UP_NS = 10_000_000      # what was known so lately is not worth a system call
 
 cdef char link_buffer[LINK_BUFFER]             # of the engine: what is received is looked at and copied at once
 cdef int link_adopted = -1                     # the descriptor that libcurl must not close while it lets go of it
@@ -62,6 +62,7 @@ cdef class Link(Exchange):
     cdef bint is_writing           # and for room to write
     cdef int uses                  # requests that it has served
     cdef int64_t opened_ns
+    cdef int64_t answered_ns       # when the last answer began
     cdef Http1 parser
     cdef bytes head                # of the request, in three parts
     cdef bytes tail
@@ -357,6 +358,7 @@ cdef class Link(Exchange):
         self.client.refusals = 0
         if not self.is_reading or self.is_writing:
             self.watch(True, False)
+        self.answered_ns = self.inbound.first_byte_ns
         inbound_clear(&self.inbound)
         return 0
 
@@ -367,7 +369,7 @@ cdef class Link(Exchange):
         """Whether something came while the loop was held up, so that epoll could not yet say so: no answer to what is asked next."""
         cdef size_t count = 0
         cdef char byte
-        if clock_ns() - self.pump.returned_ns < LINK_HELD_UP_NS:
+        if clock_ns() - max(self.pump.returned_ns, self.answered_ns) < LINK_HELD_UP_NS:
             return False
         if self.is_secure:
             return curl_easy_recv(self.dialer.easy, link_buffer, LINK_BUFFER, &count) != CURLE_AGAIN
