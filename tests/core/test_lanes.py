@@ -229,8 +229,12 @@ def plain() -> dict[str, Pair]:
 
 
 @pytest.fixture(scope="module")
-def over_tls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pair]:
-    certificates = Certificates(tmp_path_factory.mktemp("lanes"))
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("lanes"))
+
+
+@pytest.fixture(scope="module")
+def over_tls(certificates: Certificates) -> dict[str, Pair]:
     return both([exchange for exchange in EXCHANGES if exchange.tls], certificates)
 
 
@@ -273,7 +277,6 @@ class Difference(NamedTuple):
     exchanges: str
     facts: str
     over_tls: bool | None = None  # None: with or without
-    is_timed: bool = False
 
 
 UNDECODABLE = (
@@ -337,7 +340,6 @@ DIFFERENCES = [
         "a late answer",
         r"response 1: .*|\w+: (failed|bytes_in|statuses)|" + CONNECTION,
         over_tls=True,
-        is_timed=True,
     ),
 ]
 
@@ -370,16 +372,18 @@ def test_both_lanes_do_the_same_over_tls(over_tls: dict[str, Pair], exchange: Ex
     assert not unexplained(exchange, over_tls[exchange.name], True)
 
 
-@pytest.mark.parametrize(
-    "row",
-    [pytest.param(row, id=row.reason, marks=[pytest.mark.timed] if row.is_timed else []) for row in DIFFERENCES],
-)
+@pytest.mark.parametrize("row", DIFFERENCES, ids=lambda row: row.reason)
 def test_a_difference_that_is_explained_is_still_there(
-    plain: dict[str, Pair], over_tls: dict[str, Pair], row: Difference
+    plain: dict[str, Pair], over_tls: dict[str, Pair], certificates: Certificates, row: Difference
 ) -> None:
     pairs = over_tls if row.over_tls else plain
+    exchanges = [each for each in EXCHANGES if each.name in pairs and re.fullmatch(row.exchanges, each.name)]
 
-    assert any(differences(pairs[name]) for name in pairs if re.fullmatch(row.exchanges, name))
+    def shows_again() -> bool:
+        """One of them is a race, which a machine that stands still decides otherwise."""
+        return any(map(differences, both(exchanges, certificates if row.over_tls else None).values()))
+
+    assert any(differences(pairs[each.name]) for each in exchanges) or any(shows_again() for _ in range(5))
 
 
 def test_there_are_few_differences() -> None:
