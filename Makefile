@@ -23,11 +23,11 @@ demo: build         # against a small site of our own, which --run starts, names
 	@$(BIN)/python examples/demo_site.py --run $(BIN)/gaggle examples/drupal_loadtest.py \
 		--users 8 --hatch-rate 4 --run-time 10s --no-reset-metrics -v --host {host}
 
-# What runs inside one process is tested on two cores at once; whole runs one after the other, as they measure time
-# (several at once: make test AT_ONCE=2).
+# On both cores: what runs inside one process, file by file, then whole runs, AT_ONCE of them (make test AT_ONCE=0: one
+# after the other, where a run has less than a core).
 WHOLE   := tests/system tests/soak
 INSIDE  := tests/unit tests/core tests/fuzz
-AT_ONCE ?= 0
+AT_ONCE ?= 2
 
 test: build         # all of them; some: .venv/bin/pytest tests/unit/test_plan.py
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(INSIDE); inside=$$?; \
