@@ -23,15 +23,10 @@ demo: build         # against a small site of our own, which --run starts, names
 	@$(BIN)/python examples/demo_site.py --run $(BIN)/gaggle examples/drupal_loadtest.py \
 		--users 8 --hatch-rate 4 --run-time 10s --no-reset-metrics -v --host {host}
 
-# On both cores: what runs inside one process, file by file, then whole runs, AT_ONCE of them (make test AT_ONCE=0: one
-# after the other, where a run has less than a core).
-WHOLE   := tests/system tests/soak
-INSIDE  := tests/unit tests/core tests/fuzz
-AT_ONCE ?= 2
-
+# What judges times has the machine to itself; the rest runs on two cores, file by file.
 test: build         # all of them; some: .venv/bin/pytest tests/unit/test_plan.py
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(INSIDE); inside=$$?; \
-	$(BIN)/pytest --numprocesses $(AT_ONCE) --dist loadfile $(WHOLE) && exit $$inside
+	@$(BIN)/pytest -m "not soak and not timed" --numprocesses 2 --dist loadfile; code=$$?; \
+	$(BIN)/pytest -m "timed and not soak" && exit $$code
 
 lint: build
 	@ci/lint

@@ -3,6 +3,7 @@
 
 include "core/consts.pxi"
 include "core/clock.pxi"
+include "core/timers.pxi"
 include "core/histogram.pxi"
 include "core/hdr.pxi"
 include "core/arena.pxi"

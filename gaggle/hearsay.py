@@ -39,6 +39,7 @@ class Hearsay:
             LOGGER.warning("%s: %s: records are lost", fields["log"], fields["why"])
 
     def losses(self) -> Iterator[str]:
-        """Yield what there is to say of each log that is not whole."""
-        for log, engines in self.lost.items():
+        """Yield, once, what there is to say of each log that is not whole."""
+        lost, self.lost = self.lost, {}
+        for log, engines in lost.items():
             yield f"{log}: {units.thousands(sum(engines.values()))} records are lost"

@@ -33,5 +33,5 @@ def stopped(manager: Gaggle, timeout: float = LONG) -> Result:
     return manager.finish(timeout)
 
 
-def incidents(result: Result) -> list[str]:
+def incident_texts(result: Result) -> list[str]:
     return [text for _, text in result.incidents]

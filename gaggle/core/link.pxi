@@ -60,6 +60,7 @@ cdef class Link(Exchange):
     cdef bint is_secure
     cdef bint is_reading           # epoll is asked for bytes
     cdef bint is_writing           # and for room to write
+    cdef bint is_ending            # the server has sent its last byte
     cdef int uses                  # requests that it has served
     cdef int64_t opened_ns
     cdef int64_t answered_ns       # when the last answer began
@@ -229,6 +230,8 @@ cdef class Link(Exchange):
         cdef Request request = self.request
         if request is None:
             return self.idle_event()
+        if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+            self.is_ending = True
         if events & ~<uint32_t>EPOLLOUT and self.is_reading:
             self.pull()
         elif events & ~<uint32_t>EPOLLOUT:
@@ -348,7 +351,8 @@ cdef class Link(Exchange):
 
     cdef int leave(self) except -1:
         """The request is done with the connection: keep it for the next one if that is allowed and safe."""
-        cdef bint keeps = self.fd >= 0 and http1_keeps(&self.parser) and self.left() == 0 and self.pump.settings.keepalive
+        cdef bint keeps = (self.fd >= 0 and not self.is_ending and http1_keeps(&self.parser) and self.left() == 0
+                           and self.pump.settings.keepalive)
         self.request = None
         self.head = self.tail = self.body = None
         if not keeps:

@@ -128,8 +128,8 @@ cdef class Pump:
         cdef Py_ssize_t place
         cdef list waiting = []
         for place in range(1, self.timers.count + 1):
-            if isinstance(<object>self.timers.heap[place], Wait):
-                wait = <Wait>self.timers.heap[place]
+            if isinstance(<object>self.timers.heap[place].timer, Wait):
+                wait = <Wait>self.timers.heap[place].timer
                 if client is None or (<Wait>wait).client is client:
                     waiting.append(wait)
         for wait in waiting:

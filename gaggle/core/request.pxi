@@ -89,7 +89,7 @@ cdef class Request(Promise):
         self.url_text, self.verb = prepared.url_text, prepared.verb
         self.body, self.custom = prepared.body, prepared.custom
         self.headers = prepared.headers if prepared.headers is not None else self.client.header_list()
-        self.pump.timers.set(self, self.started_ns + prepared.timeout_ns)
+        self.pump.timers.set_after(self, self.started_ns, prepared.timeout_ns)
         if self.client.active <= REQUEST_MOST_TO_A_HOST or self.client.on_wire(self.url) < REQUEST_MOST_TO_A_HOST:
             self.send()
         return 0

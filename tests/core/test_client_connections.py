@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 
 import pytest
-from bare import Listener, read_head
+from bare import Listener, Scripted, plain, read_head
 from in_process import EngineLoop, MakeEngineLoop
 from processes import eventually
 from sites import Server
@@ -65,6 +66,29 @@ def test_a_connection_that_was_closed_while_idle_costs_no_request(
     rows = engine.row("GET /close-idle"), engine.row("POST /post")
     assert sum(row.answered for row in rows) == 10
     assert 10 <= server.seen().total <= 10 + sum(row.resent for row in rows)
+
+
+def test_a_connection_that_ended_with_its_answer_is_not_used_again(engine_loop: MakeEngineLoop, lane: str) -> None:
+    """Answer and end were seen at once, where the loop was held up, and the next request was sent all the same."""
+    with Scripted(plain(b"hello")) as listener:
+        engine = engine_loop(listener.url)
+        user = engine.user()
+
+        async def browse() -> list[int]:
+            busy = asyncio.create_task(hold_up())
+            try:
+                return [(await user.get("/")).status for _ in range(8)]
+            finally:
+                busy.cancel()
+
+        async def hold_up() -> None:
+            while True:
+                time.sleep(0.03)
+                await asyncio.sleep(0)
+
+        assert engine.run(browse()) == [200] * 8
+        # libcurl does not look at a connection that it has just used: it sends again.
+        assert lane == "libcurl" or engine.row("GET /").resent == 0
 
 
 # At most six to a host.

@@ -11,6 +11,7 @@ import pytest
 from bare import Listener, Scripted, read_head
 from in_process import EngineLoop, MakeEngineLoop
 from processes import eventually
+from reference import seeded
 from sites import Server, free_port
 
 from gaggle import Response, User
@@ -63,6 +64,36 @@ def test_the_timeout_of_the_run_is_that_of_every_request(engine_loop: MakeEngine
     default, longer = engine.run(user.get("/stall")), engine.run(user.get("/slow?ms=300", timeout=5))
 
     assert (default.error, longer.status) == ("timeout", 200)
+
+
+def test_each_request_is_given_up_after_its_own_timeout(engine: EngineLoop) -> None:
+    """Also where there are more time-outs than the pump has lines for, some end before, and pauses lie between."""
+    drawn = seeded()
+    timeouts = [0.1 + 0.03 * (number % 12) for number in range(60)]
+    drawn.shuffle(timeouts)
+    ended: list[float] = []
+
+    async def ask(timeout: float) -> None:
+        user = engine.user()
+        response = await user.get("/stall", timeout=timeout)
+        assert response.error == "timeout"
+        assert response.elapsed >= timeout
+        ended.append(timeout)
+
+    async def ask_all() -> None:
+        tasks = [asyncio.create_task(ask(timeout)) for timeout in timeouts]
+        pauses = [asyncio.create_task(engine.user().pause(drawn.uniform(0, 0.4))) for _ in range(20)]
+        await asyncio.sleep(0.02)
+        for task in drawn.sample(tasks, 20):
+            task.cancel()
+        await asyncio.gather(*tasks, *pauses, return_exceptions=True)
+        assert sum(task.cancelled() for task in tasks) == 20
+        assert all(task.cancelled() or task.exception() is None for task in tasks)
+
+    engine.run(ask_all())
+
+    assert len(ended) == 40
+    assert ended == sorted(ended)
 
 
 def test_a_late_answer_is_never_taken_for_that_of_another_request(

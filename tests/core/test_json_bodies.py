@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from enum import IntEnum
 from typing import Any
 
@@ -75,6 +79,7 @@ class Share(float):
 SENT = [
     ({Name("a"): Name("b")}, b'{"a":"b"}'),
     ([Colour.RED, Share(1.5), True, None], b"[1,1.5,true,null]"),
+    ([{"deep": Name("x")}, Share("2.5")], b'[{"deep":"x"},2.5]'),
     ({1: 2, 1.5: 3}, b'{"1":2,"1.5":3}'),
     ({None: 1, True: 2}, b'{"null":1,"true":2}'),
     ((1, (2,)), b"[1,[2]]"),
@@ -90,6 +95,27 @@ def test_what_is_sent_as_json_is_what_the_standard_library_would_send(
     seen = Echoed(engine.run(user.post("/echo", json=value)))
 
     assert seen.body == body == json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+@dataclass
+class Order:
+    user: int
+    day: date
+    price: Decimal
+
+
+MORE = [
+    (Order(1, date(2026, 11, 27), Decimal("1.50")), {"user": 1, "day": "2026-11-27", "price": "1.50"}),
+    ([math.nan, math.inf, {"n": -math.inf, "s": Name("a")}], [None, None, {"n": None, "s": "a"}]),
+    ({"ids": {7}, "raw": b"\xff", "s": Name("a")}, {"ids": [7], "raw": "/w==", "s": "a"}),
+]
+
+
+@pytest.mark.parametrize(("value", "meant"), MORE, ids=lambda each: repr(each)[:30])
+def test_more_can_be_sent_than_the_standard_library_would(
+    engine: EngineLoop, user: User, value: object, meant: object
+) -> None:
+    assert engine.run(user.post("/json", json=value)).json() == meant
 
 
 def test_what_has_no_form_in_json_is_refused(engine: EngineLoop, user: User) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from busy import BUSY, LONG, USERS, all_work, assert_never_too_many, incidents, stopped
+from busy import BUSY, LONG, USERS, all_work, assert_never_too_many, incident_texts, stopped
 from flock import LEASE, NOT_HEARD, Flock, Worker
 from processes import eventually, kill, lasting
 from runs import Gaggle, assert_accounts
@@ -53,7 +53,7 @@ def test_users_of_a_worker_whose_supervisor_is_killed_start_again_on_the_others(
     result = stopped(manager)
 
     assert (gone.returncode, result.returncode) == (-signal.SIGKILL, 0), result
-    assert incidents(result) == [HANDED_OVER]
+    assert incident_texts(result) == [HANDED_OVER]
     assert first.finish(LONG).returncode == 0
     assert_never_too_many(server, engines=2)
 
@@ -69,7 +69,7 @@ def test_an_engine_that_is_killed_is_replaced_on_its_own_worker(flock: Flock, se
 
     assert result.returncode == 0, result
     text = "worker 2: engine 0 was killed by SIGKILL (out of memory?); its users start again in a new engine"
-    assert incidents(result) == [text]
+    assert incident_texts(result) == [text]
     assert [worker.finish(LONG).returncode for worker in (first, second)] == [0, 0]
     assert_accounts(result.request("GET slow"), server.seen("GET /slow"))
 
@@ -106,7 +106,7 @@ def test_a_worker_that_stood_still_for_longer_than_its_lease_has_no_users_when_i
     result = stopped(manager)
 
     assert result.returncode == 0, result
-    assert incidents(result) == [HANDED_OVER]
+    assert incident_texts(result) == [HANDED_OVER]
     assert [worker.finish(LONG).returncode for worker in (first, second)] == [0, 0]
     assert_never_too_many(server, engines=2)
     assert_accounts(result.request("GET slow"), server.seen("GET /slow"))
@@ -122,7 +122,7 @@ def test_sigterm_lets_a_worker_drain_and_hands_its_users_over_at_once(flock: Flo
 
     assert gone.returncode == 0, gone
     assert result.returncode == 0, result
-    assert incidents(result) == ["worker 2 was told to leave with 3 users: others have them now"]
+    assert incident_texts(result) == ["worker 2 was told to leave with 3 users: others have them now"]
     assert_never_too_many(server, engines=2)
     row = result.request("GET slow")
     assert row.unfinished == 0
@@ -140,7 +140,7 @@ def test_a_spare_takes_the_users_of_a_lost_worker(flock: Flock, server: Server) 
     result = stopped(manager)
 
     assert result.returncode == 0, result
-    assert incidents(result) == [HANDED_OVER]
+    assert incident_texts(result) == [HANDED_OVER]
     assert [worker.finish(LONG).returncode for worker in (first, spare)] == [0, 0]
     assert_never_too_many(server, engines=3)
 
@@ -154,7 +154,7 @@ def test_with_continue_the_test_goes_on_without_the_users_and_is_incomplete(floc
     result = stopped(manager)
 
     assert result.returncode == 5, result
-    assert incidents(result) == [f"worker 2 {NOT_HEARD} with 3 users: the test goes on without them"]
+    assert incident_texts(result) == [f"worker 2 {NOT_HEARD} with 3 users: the test goes on without them"]
     assert first.finish(LONG).returncode == 0
 
 
@@ -165,7 +165,7 @@ def test_with_stop_the_test_ends_at_the_loss_of_a_worker_and_is_incomplete(flock
     result = manager.finish(LONG)
 
     assert result.returncode == 5, result
-    assert incidents(result) == [f"worker 2 {NOT_HEARD} with 3 users: the test stops"]
+    assert incident_texts(result) == [f"worker 2 {NOT_HEARD} with 3 users: the test stops"]
     assert first.finish(LONG).returncode == 0
 
 

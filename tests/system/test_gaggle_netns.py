@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from busy import BUSY, LONG, USERS, all_work, assert_never_too_many, incidents, stopped
+from busy import BUSY, LONG, USERS, all_work, assert_never_too_many, incident_texts, stopped
 from flock import LEASE, NOT_HEARD, Flock, Worker
 from lossy import lossy_line
 from netns import FarWorker, Machine, why_not
@@ -111,7 +111,7 @@ def test_a_worker_at_another_address_joins_by_the_printed_command_and_both_count
 
     assert [node.finish(LONG).returncode for node in (near, far)] == [0, 0]
     assert result.returncode == 0, result
-    assert incidents(result) == []
+    assert incident_texts(result) == []
     assert f"--manager-host {machine.control.here} " in result.stdout + result.stderr
     assert_accounts(result.request("GET slow"), far_server.seen("GET /slow"))
     assert_never_too_many(far_server, NODES)
@@ -130,7 +130,7 @@ def test_when_the_cable_to_the_manager_is_cut_others_have_the_users_and_never_bo
     result = stopped(manager)
 
     assert result.returncode == 0, result
-    [incident] = incidents(result)
+    [incident] = incident_texts(result)
     assert incident.startswith(f"worker 2 {NOT_HEARD} with 3 users: others have them now")
     assert near.finish(LONG).returncode == 0
     assert_never_too_many(far_server, NODES)
@@ -173,7 +173,7 @@ def test_a_line_that_loses_a_fifth_and_is_slow_changes_nothing(
 
 def assert_nothing_happened(result: Result, server: Server, *workers: Worker) -> None:
     assert result.returncode == 0, result
-    assert incidents(result) == []
+    assert incident_texts(result) == []
     assert [worker.finish(LONG).returncode for worker in workers] == [0, 0]
     assert_never_too_many(server, NODES)
     assert_accounts(result.request("GET slow"), server.seen("GET /slow"))
@@ -243,7 +243,9 @@ def test_a_worker_that_stands_still(flock: Flock, machine: Machine, far_server: 
         assert_nothing_happened(result, far_server, near, far)
         return
     assert result.returncode == 0, result
-    assert incidents(result)[0].startswith("worker 2 was not heard for 10 seconds with 3 users: others have them now")
+    assert incident_texts(result)[0].startswith(
+        "worker 2 was not heard for 10 seconds with 3 users: others have them now"
+    )
     assert far.finish(LONG).returncode == 0
     assert_never_too_many(far_server, NODES)
     assert_accounts(result.request("GET slow"), far_server.seen("GET /slow"))
