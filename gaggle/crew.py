@@ -162,7 +162,7 @@ class Crew:
             channel.close()
             self.errand_pid = 0
         if "error" in message.fields:
-            raise LoadTestError(f"@{name} failed: {message.fields['error']}\n{message.fields['text']}")
+            raise LoadTestError(f"@{name} failed: {message.fields['error']}\n{message.fields['text']}".rstrip())
         return message.fields["value"]
 
     def tell_all(self, kind: str, **fields: Any) -> None:

@@ -13,6 +13,7 @@ LONGEST_WORD = 100_000  # bytes of one argument: Linux takes 128 KiB
 # What curl sends by itself, always and as soon as there is a body; an empty value takes it away.
 OF_ALL = ("Accept", "User-Agent")
 OF_BODIES = ("Content-Type", "Expect")
+VERSIONS = {"2": ("--http2-prior-knowledge", "--http2"), "3": ("--http3", "--http3")}  # over http, over https
 ENCODINGS = "gzip, deflate, br"  # what --compressed decodes, whatever it asks for by itself
 
 
@@ -71,6 +72,8 @@ def policy_words(settings: dict[str, Any], url: str) -> list[str]:
     words = ["--insecure"] if is_secure and not settings.get("verify", True) else []
     if is_secure and settings.get("cacert"):
         words += ["--cacert", settings["cacert"]]
+    if settings.get("http_version") in VERSIONS:
+        words.append(VERSIONS[settings["http_version"]][is_secure])
     if settings.get("proxy") not in (None, "", "env"):
         words += ["--proxy", settings["proxy"]]
     return words

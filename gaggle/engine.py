@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import json
 import os
 import random
 import signal
@@ -20,6 +21,7 @@ from typing import Any
 from gaggle import plan
 from gaggle._core import Arena, Duty, Pump, Settings
 from gaggle.channel import Channel
+from gaggle.errors import LoadTestError
 from gaggle.life import Life, Roster, describe
 from gaggle.loadtest import Chosen, LoadTest, is_of_load_test
 from gaggle.own import made
@@ -31,6 +33,7 @@ from gaggle.user import User, abort_listeners, debug_listeners, feeds
 BLOCKED_NS = 100_000_000
 BLOCKED_SIGNAL = signal.SIGUSR2
 LONGEST_TRACEBACK = 20_000
+MOST_SHOWN = 1_000  # tracebacks and remarks
 CANCEL_AGAIN_SECONDS = 0.5
 LATE_NS = 2_000_000_000  # after T0: then users have been at work elsewhere. An engine that is slow to start catches up
 # Python's collector must not look at every user again and again: at 10,000 users that stopped the engine for 120 ms.
@@ -102,6 +105,7 @@ class Engine:
         asyncio.set_event_loop(self.loop)
         self.pump.hooks.extend(self.load_test.hooks)
         self.pump.on_error = self.hook_failed
+        self.pump.on_forgotten = self.forgotten
         debug_listeners.append(self.records.debug)
         abort_listeners.append(lambda reason: self.channel.send("abort", reason=str(reason)))
         for each in feeds:
@@ -277,6 +281,14 @@ class Engine:
     def task_failed(self, name: str, duty: Duty, error: BaseException) -> None:
         self.show(f"task {duty.task.name} of {name} failed", error)
 
+    def wait_failed(self, name: str, error: BaseException) -> None:
+        self.show(f"wait_time of {name} failed, it waits a second instead", error)
+
+    def forgotten(self, what: str) -> None:
+        if what not in self.shown and len(self.shown) < MOST_SHOWN:
+            self.shown.add(what)
+            self.channel.send("forgotten", what=what)
+
     def hook_failed(self, hook: Any, error: BaseException) -> None:
         self.show(f"@on_request {getattr(hook, '__name__', hook)} failed", error)
 
@@ -284,7 +296,7 @@ class Engine:
         """Send a traceback, the first time that this error comes from this place."""
         frames = traceback.extract_tb(error.__traceback__)
         key = f"{what} {type(error).__name__} {frames[-1].filename}:{frames[-1].lineno}" if frames else what
-        if key not in self.shown and len(self.shown) < 1_000:
+        if key not in self.shown and len(self.shown) < MOST_SHOWN:
             self.shown.add(key)
             text = "".join(traceback.format_exception(error))
             self.channel.send("traceback", key=key, what=what, text=text[-LONGEST_TRACEBACK:])
@@ -350,11 +362,21 @@ def run_errand(channel: Channel, load_test: LoadTest, name: str, settings: dict[
     pump.attach(loop)
     asyncio.set_event_loop(loop)
     try:
-        value = loop.run_until_complete(run_jobs(jobs))
-        channel.send("errand", value=value)
+        channel.send("errand", value=sendable(loop.run_until_complete(run_jobs(jobs))))
+    except LoadTestError as error:
+        channel.send("errand", error=str(error), text="")
     except (Exception, SystemExit) as error:
         text = "".join(traceback.format_exception(error))
         channel.send("errand", error=f"{type(error).__name__}: {error}", text=text[-LONGEST_TRACEBACK:])
+
+
+def sendable(value: Any) -> Any:
+    """Return it, where it can be told to every engine. Raises LoadTestError."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError) as error:
+        raise LoadTestError(f"what it returns is sent to every engine as JSON: {error}") from None
+    return value
 
 
 async def run_jobs(jobs: tuple[Callable[..., Awaitable[Any]], ...]) -> Any:

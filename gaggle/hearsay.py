@@ -32,6 +32,10 @@ class Hearsay:
             what = "%s holds up the other users of its engine: more than 100 ms without an await at %s"
             LOGGER.warning(what, fields["who"], fields["place"])
 
+    def forgotten(self, hand: Hand, fields: dict[str, Any]) -> None:
+        if self.is_new(fields["what"]):
+            LOGGER.warning("%s", fields["what"])
+
     def lost_records(self, hand: Hand, fields: dict[str, Any]) -> None:
         """Records of a log could not be written. The first time it is said; how many they were, at the end."""
         self.lost.setdefault(fields["log"], {})[hand.pid] = fields["count"]

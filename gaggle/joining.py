@@ -227,6 +227,11 @@ def join_command(token: Token, load_test: str | None, host: str, port: int) -> s
     return f"{VARIABLE}={token.written} {shlex.join(words)}"
 
 
+def is_local(host: str) -> bool:
+    """Whether no other machine reaches what is bound to `host`."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 def address_for_others(host: str) -> str:
     """Return how other machines reach what is bound to `host`: for all addresses, the one that leads out of here."""
     if host not in ("0.0.0.0", "::", "*", ""):

@@ -12,6 +12,7 @@ from gaggle.loadtest import UserClass, is_of_load_test
 from gaggle.records import Records
 from gaggle.user import User, UserStopped
 
+AGAIN_SECONDS = 1.0  # who cannot sign in does not try as fast as it can
 # What a task may raise and its user goes on. A CancelledError: of the load test's own making.
 FAILURES = (Exception, SystemExit, asyncio.CancelledError)
 
@@ -51,6 +52,9 @@ class Office(Protocol):
 
     def task_failed(self, name: str, duty: Duty, error: BaseException) -> None:
         """Show the traceback of a task that raised."""
+
+    def wait_failed(self, name: str, error: BaseException) -> None:
+        """Show the traceback of a `wait_time` that raised."""
 
 
 class Life(Performer):
@@ -96,13 +100,15 @@ class Life(Performer):
             uncancel()
 
     async def begin(self) -> bool:
-        """Run what comes first until it succeeds, with the wait between tries. False when the end comes before."""
+        """Run what comes first until it succeeds, with the wait between tries, a second at least.
+
+        Returns False when the end comes before.
+        """
         while not self.is_over:
             turns = self.office.pump.turns
             if await self.perform_all(self.roster.starts):
                 return True
-            if (seconds := self.pause_after(False, turns)) >= 0:
-                await self.rest(seconds)
+            await self.rest(max(self.pause_after(False, turns), AGAIN_SECONDS))
         return False
 
     async def perform_all(self, duties: tuple[Duty, ...]) -> bool:
@@ -142,7 +148,7 @@ class Life(Performer):
 
     def wait_failed(self, error: Exception) -> None:
         """A `wait_time` has raised."""
-        self.office.task_failed(self.roster.name, self.roster.tasks[0], error)
+        self.office.wait_failed(self.roster.name, error)
 
     def log_pass(self, began_ns: int) -> None:
         if self.office.records.passed is not None:

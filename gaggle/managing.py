@@ -14,7 +14,7 @@ from typing import Any
 from gaggle import limits, manager, packing, parcel, units
 from gaggle.boot import boot_id, boot_ns
 from gaggle.errors import LoadTestError, ProtocolError
-from gaggle.joining import Token, address_for_others, join_command, remove_token, write_token
+from gaggle.joining import Token, address_for_others, is_local, join_command, remove_token, write_token
 from gaggle.keeping import Keeper
 from gaggle.ledger import Ledger, healths
 from gaggle.logs import LOGGER
@@ -161,7 +161,10 @@ class Managing:
         write_token(self.token, self.transport.port)
         file = None if options.ship else str(self.supervisor.parsed.file)
         command = join_command(self.token, file, address_for_others(host), self.transport.port)
-        self.say(f"Workers on this machine join by themselves; on another machine:\n  {command}\n")
+        if is_local(host):
+            self.say("Workers on this machine join by themselves.\n")
+        else:
+            self.say(f"Workers on this machine join by themselves; on another machine:\n  {command}\n")
 
     # What workers say.
 

@@ -80,6 +80,7 @@ class Supervisor:
             "abort": self.heard_abort,
             "traceback": self.hearsay.traceback,
             "blocked": self.hearsay.blocked,
+            "forgotten": self.hearsay.forgotten,
             "lost": self.hearsay.lost_records,
         }
         self.lease_until_ns = 0  # CLOCK_BOOTTIME; 0 where nobody else could have the users

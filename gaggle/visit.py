@@ -16,6 +16,7 @@ from gaggle.engine import run_jobs
 from gaggle.errors import LoadTestError
 from gaggle.life import describe, is_being_cancelled
 from gaggle.loadtest import Task, UserClass
+from gaggle.logs import LOGGER
 from gaggle.user import Job, UserStopped, abort_listeners
 
 # What breaks off the whole visit: the person, or the debugger that the person has left.
@@ -111,12 +112,19 @@ class Itinerary:
 def visit(itinerary: Itinerary, settings: dict[str, Any], seed: int = 0, witness: Witness | None = None) -> Visit:
     """Run a visit to its end; in a thread of its own where this one has a loop already (a notebook)."""
     guide = Guide(itinerary, seed, witness or Witness())
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not has_loop():
         return guide.run(settings)
     with ThreadPoolExecutor(1, "gaggle") as pool:
         return pool.submit(guide.run, settings).result()
+
+
+def has_loop() -> bool:
+    """Whether this thread runs an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class Guide:
@@ -135,6 +143,7 @@ class Guide:
         pump.attach(loop)
         pump.hooks.extend((*self.itinerary.hooks, self.answered))
         pump.on_error = self.hook_failed
+        pump.on_forgotten = lambda what: LOGGER.warning("%s", what)
         asyncio.set_event_loop(loop)
         try:
             with self.listening():

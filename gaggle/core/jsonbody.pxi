@@ -5,15 +5,20 @@ import json as json_standard
 from msgspec import MsgspecError as json_error
 from msgspec.json import Decoder as json_decoder, Encoder as json_encoder
 
+
+class JsonRefusal(TypeError):
+    """What has no form in JSON, in the words of the standard library."""
+
+
 cdef dict json_kinds = {str: str.__str__, int: int.__int__, float: float.__float__}
 
 
 def json_plain(value):
-    """Return a value of a class derived from one of these as one of these. Raises TypeError for all others."""
+    """Return a value of a class derived from one of these as one of these. Raises JsonRefusal for all others."""
     for kind in json_kinds:
         if isinstance(value, kind):
             return json_kinds[kind](value)
-    raise TypeError
+    raise JsonRefusal(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 cdef object json_encode = json_encoder(enc_hook=json_plain).encode
@@ -25,6 +30,8 @@ cdef bytes json_bytes(object value):
     try:
         if not isinstance(value, (set, frozenset)):        # nearly always a dict that lacks its colons
             return json_encode(value)
+    except JsonRefusal:
+        raise
     except (TypeError, RecursionError):
         pass
     return json_standard.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

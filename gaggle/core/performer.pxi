@@ -163,6 +163,8 @@ cdef class Performer:
         cdef double seconds
         try:
             seconds = float(self.user.wait_time())
+            if not seconds >= 0:
+                raise ValueError(f"wait_time must be 0 or more, got {seconds:g}")
         except Exception as error:
             seconds = 1
             self.wait_failed(error)

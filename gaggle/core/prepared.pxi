@@ -119,6 +119,8 @@ cdef tuple client_body(dict options):
         return bytes(data), None, None
     if isinstance(data, str):
         return data.encode(), None, None
+    if isinstance(data, (list, tuple)) and data and all(isinstance(piece, bytes) for piece in data):
+        return b"".join(data), None, None
     if isinstance(data, (list, tuple)) or hasattr(data, "items"):
         return url_query(client_form(data)).encode(), "application/x-www-form-urlencoded", None
     if hasattr(data, "__aiter__") or hasattr(data, "__iter__") or hasattr(data, "read"):

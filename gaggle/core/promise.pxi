@@ -40,6 +40,7 @@ cdef class Promise(Timer):
     cdef list more                 # further (callback, context) pairs
     cdef bint is_done
     cdef bint is_cancelled
+    cdef bint is_asked             # somebody has wanted to know what it comes to
     cdef public bint _asyncio_future_blocking
 
     def __init__(self):
@@ -121,6 +122,7 @@ cdef class Promise(Timer):
 
     def result(self):
         """Return what was delivered; raises CancelledError after a cancel, InvalidStateError before the end."""
+        self.is_asked = True
         if self.is_cancelled:
             raise promise_cancelled()
         if not self.is_done:
@@ -148,6 +150,7 @@ cdef class Promise(Timer):
         return None
 
     def add_done_callback(self, callback, *, context=None):
+        self.is_asked = True
         if context is None:
             context = promise_copy_context()
         if self.is_done:
@@ -170,6 +173,7 @@ cdef class Promise(Timer):
 
     def cancel(self, msg=None):
         """Abort what is under way. The waiting task gets its CancelledError in the loop's next turn."""
+        self.is_asked = True
         if self.is_done:
             return False
         self.is_done = self.is_cancelled = True
@@ -186,6 +190,7 @@ cdef PySendResult promise_send(PyObject* itself, PyObject* sent, PyObject** foun
     """`am_send`, by which Python 3.11 goes on with who awaits a promise: its end is a value, and no StopIteration."""
     cdef Promise self = <Promise>itself
     cdef bint is_done = self.is_done
+    self.is_asked = True
     if is_done and self.is_cancelled:
         raise promise_cancelled()
     if not is_done:

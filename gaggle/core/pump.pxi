@@ -18,6 +18,7 @@ cdef int pump_on_timer(CURLM* multi, long wait_ms, void* userdata) noexcept nogi
 cdef enum:
     PUMP_EVENTS = 256
     PUMP_LONGEST_NS = 500_000_000  # so that the heartbeat goes on
+    PUMP_HELD_NS = 1_000_000       # a shorter wait is nothing to look into
 
 
 cdef Pump pump_current = None
@@ -33,6 +34,7 @@ cdef class Pump:
     cdef readonly Scope no_scope   # for requests outside of a task
     cdef readonly unsigned long turns
     cdef public object on_error    # called with an exception that a hook raised
+    cdef public object on_forgotten                # called with what there is to say of a request that nobody awaited
     cdef object on_failure         # called with every Response that becomes a failure; None
     cdef RequestLog request_log
     cdef RequestLog error_log
@@ -47,6 +49,7 @@ cdef class Pump:
     cdef int64_t multi_due_ns
     cdef int64_t returned_ns       # when epoll last returned
     cdef int64_t left_ns           # when select() last returned to asyncio
+    cdef int64_t held_ns           # for so long, at most, has what epoll brought waited for the load test to let us look
     cdef Timers timers
     cdef list idle                 # Transfers without a request
     cdef list dialers              # Dialers without a connection
@@ -250,7 +253,7 @@ cdef class Pump:
         self.scheduled = self.loop._scheduled          # asyncio makes a new heap when many of its timers were cancelled
         cdef Py_ssize_t scheduled = len(self.scheduled)
         cdef bint asyncio_event = False
-        header_lag(self.arena.header, (now - self.left_ns) // 1000)
+        self.held_ns = now - self.left_ns
         while True:
             self.timers.fire_due(now)
             self.drive(CURL_SOCKET_TIMEOUT, 0, now)
@@ -276,6 +279,8 @@ cdef class Pump:
                 asyncio_event = True
             else:
                 self.handle(events[i].events, events[i].data.u64)
+        if count < PUMP_EVENTS:    # else there is more
+            self.held_ns = 0
         return asyncio_event
 
     cdef int wait(self, epoll_event* events, int64_t deadline) except -1:
@@ -283,14 +288,16 @@ cdef class Pump:
         cdef Header* header = self.arena.header
         cdef int64_t due = min(deadline, self.multi_due_ns, self.timers.earliest())
         cdef int64_t wait_ns = 0
-        cdef int count
+        cdef int count = 0
         if due > self.returned_ns:
             wait_ns = min(max(due - clock_ns(), 0), PUMP_LONGEST_NS)
-        if wait_ns:
-            header.turn_started_ns = 0
+        if wait_ns and self.held_ns > PUMP_HELD_NS:            # see what came meanwhile: it has waited, what comes has not
+            count = pump_epoll_wait(self.epoll, events, PUMP_EVENTS, 0)
+        if wait_ns and not count:
+            self.held_ns = header.turn_started_ns = 0
             with nogil:
                 count = pump_epoll_wait(self.epoll, events, PUMP_EVENTS, wait_ns)
-        else:
+        elif not wait_ns:
             count = pump_epoll_wait(self.epoll, events, PUMP_EVENTS, 0)
         clock_check_lease(header.lease_until_ns)
         self.returned_ns = header.heartbeat_ns = header.turn_started_ns = clock_ns()

@@ -70,6 +70,16 @@ cdef class Request(Promise):
     cdef bint is_delayed           # counted; the answer is handed over when the timer fires
     cdef bint is_ended             # the stream has had its last byte
 
+    def __dealloc__(self):
+        if self.started_ns and not self.is_asked:
+            self.forgotten()
+
+    cdef void forgotten(self) noexcept:
+        """Nobody has ever awaited it: very likely for want of the word."""
+        if self.pump.on_forgotten is not None and not self.pump.no_more_waiting:
+            what = f"{self.prepared.method} {self.prepared.name}"
+            self.pump.on_forgotten(f"{what} was asked for and never awaited: write `await` before it")
+
     cdef int begin(self) except -1:
         """Start now, or when the throttle lets it."""
         cdef Prepared prepared = self.prepared
@@ -294,7 +304,7 @@ cdef class Request(Promise):
         if self.first_byte_ns > self.started_ns:
             response.first_byte_ns = self.first_byte_ns - self.started_ns
             slot_first_byte(slot, (response.first_byte_ns + 500) // 1000)
-        header_lag(header, (now - self.pump.returned_ns) // 1000)
+        header_lag(header, (now - self.pump.returned_ns + self.pump.held_ns) // 1000)
         header.turn_started_ns = now
 
     cdef inline void claim(self, Response response) noexcept:

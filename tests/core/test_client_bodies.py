@@ -28,6 +28,7 @@ BODIES = [
     ({"data": b"\0\xff"}, b"\0\xff", None),
     ({"data": bytearray(b"abc")}, b"abc", None),
     ({"data": memoryview(b"abc")[1:]}, b"bc", None),
+    ({"data": [b"ab", b"c"]}, b"abc", None),
     ({"data": ""}, b"", None),
     ({"data": b""}, b"", None),
     ({"data": {"a": "1 2", "b": "é&="}}, b"a=1+2&b=%C3%A9%26%3D", FORM),

@@ -118,12 +118,18 @@ def test_more_can_be_sent_than_the_standard_library_would(
     assert engine.run(user.post("/json", json=value)).json() == meant
 
 
+class Odd:
+    """Has no form in JSON."""
+
+
 def test_what_has_no_form_in_json_is_refused(engine: EngineLoop, user: User) -> None:
     circle: list[object] = []
     circle.append(circle)
 
     with pytest.raises(TypeError, match="Object of type complex is not JSON serializable"):
         engine.run(user.post("/json", json={"a": 1j}))
+    with pytest.raises(TypeError, match="Object of type Odd is not JSON serializable"):
+        engine.run(user.post("/json", json={"set": {1}, "odd": Odd()}))
     with pytest.raises(ValueError, match="Circular reference"):
         engine.run(user.post("/json", json=circle))
 
