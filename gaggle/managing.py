@@ -161,10 +161,8 @@ class Managing:
         write_token(self.token, self.transport.port)
         file = None if options.ship else str(self.supervisor.parsed.file)
         command = join_command(self.token, file, address_for_others(host), self.transport.port)
-        if is_local(host):
-            self.say("Workers on this machine join by themselves.\n")
-        else:
-            self.say(f"Workers on this machine join by themselves; on another machine:\n  {command}\n")
+        others = "or by" if is_local(host) else "on another machine"
+        self.say(f"Workers on this machine join by themselves; {others}:\n  {command}\n")
 
     # What workers say.
 

@@ -1,4 +1,5 @@
 # Where the bytes of an answer arrive, in both lanes. Plain C: filled without touching a Python object.
+from libc.stdlib cimport free, realloc
 from libc.string cimport memchr, memcmp, memcpy
 
 cdef extern from "strings.h" nogil:

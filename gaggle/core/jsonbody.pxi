@@ -15,6 +15,8 @@ cdef dict json_kinds = {str: str.__str__, int: int.__int__, float: float.__float
 
 def json_plain(value):
     """Return a value of a class derived from one of these as one of these. Raises JsonRefusal for all others."""
+    if value is None or isinstance(value, bool):           # a key: only the standard library has a form for it
+        raise TypeError
     for kind in json_kinds:
         if isinstance(value, kind):
             return json_kinds[kind](value)

@@ -163,7 +163,7 @@ def test_a_user_that_never_gets_in_does_nothing_else(run_gaggle: RunGaggle, serv
             async def visit(self):
                 await self.get("/text")
         """,
-        *("-u", 1, "-t", lasting(0.5), *ALL_AT_ONCE),
+        *("-u", 1, "-t", lasting(1.5), *ALL_AT_ONCE),
     )
 
     assert server.seen("GET /text") == 0

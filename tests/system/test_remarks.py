@@ -121,4 +121,5 @@ def test_answers_that_wait_for_a_task_that_blocks_are_late(run_gaggle: RunGaggle
 
     lag = result.report["lag"]
     assert lag["count"] == result.total("answered") + result.total("broken")
-    assert re.search(r"9\d\.\d% of the responses waited|8\d\.\d% of the responses waited", result.stdout), lag
+    assert lag["p50_us"] > 10_000
+    assert re.search(r"\d% of the responses waited more than 10 ms", result.stdout), lag
