@@ -48,8 +48,7 @@ cdef class Pump:
     cdef CURLM* multi
     cdef int64_t multi_due_ns
     cdef int64_t returned_ns       # when epoll last returned
-    cdef int64_t left_ns           # when select() last returned to asyncio
-    cdef int64_t held_ns           # for so long, at most, has what epoll brought waited for the load test to let us look
+    cdef int64_t held_ns           # for so long what epoll has brought may have waited until we looked
     cdef Timers timers
     cdef list idle                 # Transfers without a request
     cdef list dialers              # Dialers without a connection
@@ -78,7 +77,7 @@ cdef class Pump:
         self.sources = [source.encode() for source in settings.sources]
         self.asyncio_selector = pump_selectors.EpollSelector()
         self.multi_due_ns = CLOCK_NEVER
-        self.returned_ns = self.left_ns = clock_ns()
+        self.returned_ns = clock_ns()
         self.open_epoll()
         self.open_multi()
         pump_current = self
@@ -253,7 +252,6 @@ cdef class Pump:
         self.scheduled = self.loop._scheduled          # asyncio makes a new heap when many of its timers were cancelled
         cdef Py_ssize_t scheduled = len(self.scheduled)
         cdef bint asyncio_event = False
-        self.held_ns = now - self.left_ns
         while True:
             self.timers.fire_due(now)
             self.drive(CURL_SOCKET_TIMEOUT, 0, now)
@@ -261,7 +259,6 @@ cdef class Pump:
             now = self.returned_ns
             if asyncio_event or now >= deadline or self.has_work(scheduled):
                 break
-        self.left_ns = clock_ns()
         return self.asyncio_selector.select(0) if asyncio_event else []
 
     cdef inline bint has_work(self, Py_ssize_t scheduled) except -1:
@@ -279,26 +276,23 @@ cdef class Pump:
                 asyncio_event = True
             else:
                 self.handle(events[i].events, events[i].data.u64)
-        if count < PUMP_EVENTS:    # else there is more
-            self.held_ns = 0
+        self.held_ns = 0
         return asyncio_event
 
     cdef int wait(self, epoll_event* events, int64_t deadline) except -1:
         """epoll_wait, until the earliest of all that is due. The GIL is let go only where it would sleep."""
         cdef Header* header = self.arena.header
         cdef int64_t due = min(deadline, self.multi_due_ns, self.timers.earliest())
-        cdef int64_t wait_ns = 0
+        cdef int64_t now = clock_ns()
+        cdef int64_t wait_ns = min(max(due - now, 0), PUMP_LONGEST_NS)
         cdef int count = 0
-        if due > self.returned_ns:
-            wait_ns = min(max(due - clock_ns(), 0), PUMP_LONGEST_NS)
-        if wait_ns and self.held_ns > PUMP_HELD_NS:            # see what came meanwhile: it has waited, what comes has not
+        self.held_ns = now - self.returned_ns
+        if not wait_ns or self.held_ns > PUMP_HELD_NS:         # what came meanwhile has waited, what comes has not
             count = pump_epoll_wait(self.epoll, events, PUMP_EVENTS, 0)
         if wait_ns and not count:
             self.held_ns = header.turn_started_ns = 0
             with nogil:
                 count = pump_epoll_wait(self.epoll, events, PUMP_EVENTS, wait_ns)
-        elif not wait_ns:
-            count = pump_epoll_wait(self.epoll, events, PUMP_EVENTS, 0)
         clock_check_lease(header.lease_until_ns)
         self.returned_ns = header.heartbeat_ns = header.turn_started_ns = clock_ns()
         self.turns += 1

@@ -304,7 +304,7 @@ cdef class Request(Promise):
         if self.first_byte_ns > self.started_ns:
             response.first_byte_ns = self.first_byte_ns - self.started_ns
             slot_first_byte(slot, (response.first_byte_ns + 500) // 1000)
-        header_lag(header, (now - self.pump.returned_ns + self.pump.held_ns) // 1000)
+        header_lag(header, min(now - self.pump.returned_ns + self.pump.held_ns, response.elapsed_ns) // 1000)
         header.turn_started_ns = now
 
     cdef inline void claim(self, Response response) noexcept:
