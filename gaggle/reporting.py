@@ -16,16 +16,17 @@ from gaggle.report.merging import merged
 from gaggle.report.model import Judgement, Report
 
 HELP = """\
-Usage: gaggle report FILE.json... [--report-file FILE]... [--threshold RULE]... [--baseline FILE]
+Usage: gaggle report FILE.json... [OPTIONS]
 
-Read reports that a run wrote as JSON, add them up if there are several (exactly:
-the histograms are in them), and write the result in other formats; without
---report-file it is printed.
+Read reports that a run wrote as JSON, add them up if there are several
+(exactly: the histograms are in them), and write the result in other formats;
+without --report-file it is printed.
 
       --report-file FILE      Write a report, in the format of its suffix; - is
                               stdout; may be repeated
-      --threshold RULE        Demand something, such as 'p(95)<200ms', instead of
-                              what the run demanded; exit with 3 otherwise
+      --threshold RULE        Demand something, such as 'p(95)<200ms', instead
+                              of what the run demanded; exit with 3 otherwise;
+                              may be repeated
       --baseline FILE         Say what changed since this report, and whether
                               chance alone could have done it
   -h, --help                  Print this help and exit
