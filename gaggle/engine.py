@@ -285,8 +285,7 @@ class Engine:
         self.show(f"wait_time of {name} failed, it waits a second instead", error)
 
     def forgotten(self, what: str) -> None:
-        if what not in self.shown and len(self.shown) < MOST_SHOWN:
-            self.shown.add(what)
+        if self.is_new(what):
             self.channel.send("forgotten", what=what)
 
     def hook_failed(self, hook: Any, error: BaseException) -> None:
@@ -296,10 +295,16 @@ class Engine:
         """Send a traceback, the first time that this error comes from this place."""
         frames = traceback.extract_tb(error.__traceback__)
         key = f"{what} {type(error).__name__} {frames[-1].filename}:{frames[-1].lineno}" if frames else what
-        if key not in self.shown and len(self.shown) < MOST_SHOWN:
-            self.shown.add(key)
+        if self.is_new(key):
             text = "".join(traceback.format_exception(error))
             self.channel.send("traceback", key=key, what=what, text=text[-LONGEST_TRACEBACK:])
+
+    def is_new(self, what: str) -> bool:
+        """Whether it was not shown yet, and may be. From now on it was."""
+        is_new = what not in self.shown and len(self.shown) < MOST_SHOWN
+        if is_new:
+            self.shown.add(what)
+        return is_new
 
 
 class Watch:
